@@ -1,0 +1,1 @@
+//! WebSocket: frames, masks, the handshake and close codes (RFC 6455).

@@ -1,0 +1,1 @@
+//! Bodies of polling requests and responses: several packets in one text.

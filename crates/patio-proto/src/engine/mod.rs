@@ -10,6 +10,7 @@ pub mod handshake;
 pub mod jsonp;
 pub mod packet;
 pub mod payload;
+pub mod session;
 #[cfg(feature = "v3")]
 pub mod v3;
 
@@ -17,6 +18,7 @@ use bytes::Bytes;
 
 pub use error::{DecodeError, ErrorCode};
 pub use packet::Packet;
+pub use session::{CloseReason, Session, Timing};
 
 use crate::Text;
 

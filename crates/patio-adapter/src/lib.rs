@@ -1,1 +1,32 @@
-//! patio-adapter
+//! How Socket.IO servers form a cluster.
+//!
+//! A namespace on one server is a [`Local`]; what it asks of the cluster is an [`Adapter`]; an [`AdapterFactory`]
+//! makes one for each namespace. [`memory`] is the adapter of a server that stands alone (with connection state
+//! recovery), [`cluster`] is the adapter of many servers over a broker, with a broker inside one process.
+//!
+//! What passes is in [`options`] (for whom), [`room`] (names), [`snapshot`] (what is told about a socket) and
+//! [`recovery`] (sessions and offsets). The feature `contract` brings the suite that every adapter must pass.
+
+mod placeholder;
+pub use placeholder::Payload;
+
+pub mod options;
+pub mod recovery;
+pub mod room;
+pub mod snapshot;
+
+pub mod adapter;
+pub mod counters;
+pub mod error;
+pub mod local;
+
+pub mod cluster;
+pub mod memory;
+
+pub use adapter::{AckEvent, Adapter, AdapterFactory, AllRooms, Counted, Fetched, NodeId, ServerAnswer};
+pub use error::AdapterError;
+pub use local::{AnswerSink, Asked, Local, Reply};
+pub use options::{BroadcastOptions, Flags};
+pub use recovery::{Offset, Replayed, Restored, SessionRecord};
+pub use room::{IntoRooms, Room, RoomList};
+pub use snapshot::{LazyJson, SocketSnapshot};

@@ -1,0 +1,1 @@
+//! The adapter of a server that stands alone.

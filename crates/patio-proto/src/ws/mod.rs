@@ -8,6 +8,7 @@ mod close;
 mod decode;
 mod error;
 mod frame;
+pub mod handshake;
 pub mod mask;
 
 use bytes::Bytes;

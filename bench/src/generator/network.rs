@@ -1,0 +1,162 @@
+//! The open connections and the side of the generator that sends.
+
+use std::{io::ErrorKind, net::SocketAddr, time::Instant};
+
+use anyhow::{Context, ensure};
+use mio::{Interest, Registry, Token, net::TcpStream};
+use patio_proto::ws;
+use slab::Slab;
+use socket2::{Domain, Socket, Type};
+
+use super::{
+    address::Addresses,
+    connection::{Connection, Phase},
+    request,
+};
+
+/// The clients of one run. Ids are handed out from 0 when all were closed before.
+pub struct Network {
+    registry: Registry,
+    target: SocketAddr,
+    addresses: Addresses,
+    connections: Slab<Connection>,
+    /// Connections with something to write at the end of this turn.
+    dirty: Vec<usize>,
+    ready: usize,
+    request: Vec<u8>,
+    /// When the bytes that are being worked on were read.
+    pub now: Instant,
+}
+
+impl Network {
+    pub(super) fn new(registry: Registry, target: SocketAddr) -> Self {
+        Self {
+            registry,
+            target,
+            addresses: Addresses::fresh(),
+            connections: Slab::new(),
+            dirty: Vec::new(),
+            ready: 0,
+            request: request::browser(target),
+            now: Instant::now(),
+        }
+    }
+
+    /// Connections, the unfinished ones too.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Connections that are in the namespace.
+    pub fn ready(&self) -> usize {
+        self.ready
+    }
+
+    /// When this client's `connect` was called.
+    pub fn begun(&self, client: usize) -> Instant {
+        self.connections[client].begun
+    }
+
+    /// Begins one more connection.
+    pub fn open(&mut self) -> anyhow::Result<usize> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).context("socket")?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        let source = self.addresses.next_address();
+        socket.bind(&SocketAddr::from((source, 0)).into()).with_context(|| format!("bind {source}"))?;
+        match socket.connect(&self.target.into()) {
+            // EINPROGRESS: the writable event says when.
+            Err(e)
+                if e.raw_os_error() != Some(nix::libc::EINPROGRESS) && e.kind() != ErrorKind::WouldBlock =>
+            {
+                return Err(e).with_context(|| format!("connect to {}", self.target));
+            }
+            _ => {}
+        }
+        let mut stream = TcpStream::from_std(socket.into());
+        let entry = self.connections.vacant_entry();
+        let id = entry.key();
+        self.registry.register(&mut stream, Token(id), Interest::READABLE | Interest::WRITABLE)?;
+        entry.insert(Connection::new(stream));
+        Ok(id)
+    }
+
+    /// Sends one Engine.IO packet as a text frame; it leaves at the end of the turn.
+    pub fn send(&mut self, client: usize, packet: &str) {
+        self.send_frame(client, ws::Opcode::Text, packet.as_bytes());
+    }
+
+    /// Sends one frame; it leaves at the end of the turn.
+    pub fn send_frame(&mut self, client: usize, opcode: ws::Opcode, payload: &[u8]) {
+        let Some(connection) = self.connections.get_mut(client) else { return };
+        ws::encode(&mut connection.output, opcode, payload, Some(fastrand::u32(..).to_ne_bytes()));
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(client);
+        }
+    }
+
+    /// Writes what was sent outside of any turn, and at the end of each.
+    pub fn flush(&mut self) -> anyhow::Result<()> {
+        while let Some(id) = self.dirty.pop() {
+            let Some(connection) = self.connections.get_mut(id) else { continue };
+            connection.dirty = false;
+            if !connection.blocked {
+                connection.flush().with_context(|| format!("client {id}: write"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes all connections.
+    pub fn close_all(&mut self) {
+        for (_, connection) in &mut self.connections {
+            self.registry.deregister(&mut connection.stream).ok();
+        }
+        self.connections.clear();
+        self.dirty.clear();
+        self.ready = 0;
+    }
+
+    pub(super) fn get_mut(&mut self, client: usize) -> Option<&mut Connection> {
+        self.connections.get_mut(client)
+    }
+
+    pub(super) fn writable(&mut self, client: usize) -> anyhow::Result<()> {
+        let Some(connection) = self.connections.get_mut(client) else { return Ok(()) };
+        if matches!(connection.phase, Phase::Connecting) {
+            if let Some(error) = connection.stream.take_error()? {
+                return Err(error).with_context(|| format!("client {client}: connect"));
+            }
+            connection.phase = Phase::Upgrading(Vec::new());
+            connection.output.extend_from_slice(&self.request);
+        }
+        if connection.output.is_empty() {
+            return Ok(());
+        }
+        connection.flush().with_context(|| format!("client {client}: write"))
+    }
+
+    /// The Engine.IO open packet came: asks for the namespace.
+    pub(super) fn opened(&mut self, client: usize) -> anyhow::Result<()> {
+        let connection = &mut self.connections[client];
+        ensure!(matches!(connection.phase, Phase::Opening), "a second open packet");
+        connection.phase = Phase::Joining;
+        self.send(client, "40");
+        Ok(())
+    }
+
+    /// The namespace answered.
+    pub(super) fn joined(&mut self, client: usize) -> anyhow::Result<()> {
+        let connection = &mut self.connections[client];
+        ensure!(matches!(connection.phase, Phase::Joining), "a second CONNECT");
+        connection.phase = Phase::Ready;
+        self.ready += 1;
+        Ok(())
+    }
+}

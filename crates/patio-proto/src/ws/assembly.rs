@@ -37,6 +37,19 @@ impl Assembly {
         Ok(())
     }
 
+    /// Appends a piece of a compressed message, whose frames do not say how long it is.
+    pub(super) fn push_inflated(&mut self, piece: &[u8], max_message: usize) -> Result<(), Error> {
+        let len = match self {
+            Self::Text(buffer) => buffer.text.len() + buffer.cut_len,
+            Self::Binary(buffer) => buffer.len(),
+        };
+        let to_come = max_message - len;
+        if piece.len() > to_come {
+            return Err(Error::TooBig);
+        }
+        self.push(piece, Expected { frame: 0, message: to_come })
+    }
+
     /// The message, when its last byte has been pushed.
     pub(super) fn finish(self) -> Result<Message, Error> {
         match self {

@@ -6,9 +6,16 @@
 mod assembly;
 mod close;
 mod decode;
+#[cfg(feature = "deflate")]
+pub mod deflate;
 mod error;
 mod frame;
 pub mod handshake;
+#[cfg(feature = "deflate")]
+mod inflate;
+#[cfg(not(feature = "deflate"))]
+#[path = "no_inflate.rs"]
+mod inflate;
 pub mod mask;
 
 use bytes::Bytes;

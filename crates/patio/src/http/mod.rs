@@ -1,11 +1,14 @@
 //! What Patio does with HTTP besides Engine.IO itself: small pieces without state, each used by the service.
 //!
-//! A request's query and headers come in through [`query`] and [`headers`]; [`cors`], [`cookie`] and
-//! [`compression`] shape the response.
+//! Connections come in through [`accept`]; a handshake keeps its [`query`], [`headers`] and [`remote_addr`]; [`cors`],
+//! [`cookie`] and [`compression`] shape the response.
 
+#[cfg(feature = "serve")]
+pub(crate) mod accept;
 pub(crate) mod compression;
 pub(crate) mod cookie;
 pub(crate) mod cors;
 pub(crate) mod headers;
 mod pairs;
 pub(crate) mod query;
+pub(crate) mod remote_addr;

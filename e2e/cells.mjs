@@ -26,8 +26,10 @@ export function nodeCells() {
 
 /** The part of the table that is repeated in a browser: there binary, polling and WebSocket are other code. */
 export function browserCells() {
-  const checks = ["text", "binary", "acks_to_client", "acks_to_server", "namespaces", "rooms", "big", "order"];
-  return product([undefined], ["2.5.0", "4.8.4"], [...checks, "reconnection"], () => undefined);
+  const checks = ["text", "binary", "acks_to_client", "acks_to_server", "namespaces", "rooms", "reconnection", "big", "order"];
+  return product([undefined, "msgpack"], ["2.5.0", "4.8.4"], checks, ({ parser, client }) => {
+    if (parser && client < "3") return WITHOUT.msgpack;
+  });
 }
 
 function product(parsers, clients, checks, reason) {

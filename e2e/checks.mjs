@@ -267,8 +267,8 @@ export async function reconnection(cell) {
   const losses = [
     // by the server
     [() => main.emit("kill_transport"), ["transport close"], ["forced close", "forced server close", "transport close"]],
-    // by the client's end of the network
-    [() => main.manager.engine.close(), ["forced close"], ["transport close"]],
+    // by the client's end; an error if the server writes (a ping, another cell's broadcast) into the closing WebSocket
+    [() => main.manager.engine.close(), ["forced close"], ["transport close", "transport error"]],
   ];
   for (const [round, [lose, clientReasons, serverReasons]] of losses.entries()) {
     const ids = [main.serverId, chat.serverId];

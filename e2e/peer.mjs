@@ -107,7 +107,10 @@ export class Cell {
 
   /** Closes everything without asking. */
   abandon() {
-    for (const { manager } of this.peers) (manager._close ?? manager.close).call(manager);
+    for (const { manager } of this.peers) {
+      manager.reconnection(false);
+      manager.engine?.close();
+    }
   }
 }
 

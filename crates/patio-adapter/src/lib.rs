@@ -7,9 +7,6 @@
 //! What passes is in [`options`] (for whom), [`room`] (names), [`snapshot`] (what is told about a socket) and
 //! [`recovery`] (sessions and offsets). The feature `contract` brings the suite that every adapter must pass.
 
-mod placeholder;
-pub use placeholder::Payload;
-
 pub mod options;
 pub mod recovery;
 pub mod room;
@@ -20,13 +17,19 @@ pub mod counters;
 pub mod error;
 pub mod local;
 
+mod acks;
+mod question;
+
 pub mod cluster;
 pub mod memory;
 
 pub use adapter::{AckEvent, Adapter, AdapterFactory, AllRooms, Counted, Fetched, NodeId, ServerAnswer};
+pub use cluster::{Cluster, InProcess};
 pub use error::AdapterError;
 pub use local::{AnswerSink, Asked, Local, Reply};
+pub use memory::{Memory, MemoryRecovery};
 pub use options::{BroadcastOptions, Flags};
+pub use patio_proto::payload::Payload;
 pub use recovery::{Offset, Replayed, Restored, SessionRecord};
 pub use room::{IntoRooms, Room, RoomList};
 pub use snapshot::{LazyJson, SocketSnapshot};

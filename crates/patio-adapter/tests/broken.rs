@@ -1,0 +1,1 @@
+//! Deliberately broken adapters fail the contract suite.

@@ -1,0 +1,1 @@
+//! The contract suite, run against the adapters of this crate.

@@ -11,6 +11,7 @@ pub use self::http::{
     headers::CompactHeaders,
     query::Query,
     remote_addr::RemoteAddr,
+    serve_client::ServeClient,
 };
 #[cfg(feature = "serve")]
 pub use self::serve::{Serve, listen, serve};

@@ -1,7 +1,7 @@
 //! What Patio does with HTTP besides Engine.IO itself: small pieces without state, each used by the service.
 //!
 //! Connections come in through [`accept`]; a handshake keeps its [`query`], [`headers`] and [`remote_addr`]; [`cors`],
-//! [`cookie`] and [`compression`] shape the response.
+//! [`cookie`] and [`compression`] shape the response; [`serve_client`] answers pages that load the client.
 
 #[cfg(feature = "serve")]
 pub(crate) mod accept;
@@ -12,3 +12,4 @@ pub(crate) mod headers;
 mod pairs;
 pub(crate) mod query;
 pub(crate) mod remote_addr;
+pub(crate) mod serve_client;

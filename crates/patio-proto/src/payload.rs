@@ -66,9 +66,22 @@ impl Payload {
         Self::json_unchecked(Text::from_static("[]"), None)
     }
 
+    /// The value `null`: data of a CONNECT_ERROR that brought none.
+    pub(crate) fn null() -> Self {
+        Self::json_unchecked(Text::from_static("null"), None)
+    }
+
     /// `text` is known to be JSON whose placeholders, if there are attachments, are in range.
     pub(crate) fn json_unchecked(text: Text, attachments: Option<Arc<[Bytes]>>) -> Self {
         Self { repr: Repr::Json { text, attachments } }
+    }
+
+    /// One value as MessagePack, which keeps `undefined` and dates for clients of that parser; JSON clients get it too.
+    #[cfg(feature = "msgpack")]
+    pub fn value_msgpack(value: &Value) -> Self {
+        let mut bytes = Vec::new();
+        crate::msgpack::write_value(&mut bytes, value, crate::msgpack::Dialect::Notepack2);
+        Self::msgpack_unchecked(bytes.into())
     }
 
     /// `bytes` is known to be one complete MessagePack value.

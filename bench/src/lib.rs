@@ -2,6 +2,8 @@
 //!
 //! A [`scenario`] says what is done, the [`generator`] holds the client connections, [`run`] does one round of a
 //! scenario against one server and gives a [`measurement`]; [`process`] reads what the server process cost.
+//! [`compare`] does the rounds of all [`contestant`]s in turn, [`stats`] takes the ratios round by round, [`report`]
+//! writes them down.
 
 pub mod scenario;
 
@@ -10,3 +12,8 @@ pub mod run;
 
 pub mod measurement;
 pub mod process;
+
+pub mod compare;
+pub mod contestant;
+pub mod report;
+pub mod stats;

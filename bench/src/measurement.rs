@@ -22,6 +22,8 @@ pub struct Measurement {
     pub wall_ns: u64,
     /// Latencies in microseconds, from sending (or connecting) to each receipt.
     pub latency: Option<Latency>,
+    /// Deliveries that a later message of the same sender had overtaken: Node and Patio have none.
+    pub disordered: u64,
     /// Memory, in the scenarios that ask for it.
     pub memory: Option<Memory>,
 }
@@ -109,6 +111,9 @@ impl Measurement {
         if let Some(Latency { p50, p99, max }) = self.latency {
             let ms = |us: u64| us as f64 / 1000.0;
             line += &format!(", latency p50 {:.2} p99 {:.2} max {:.2} ms", ms(p50), ms(p99), ms(max));
+        }
+        if self.disordered > 0 {
+            line += &format!(", {} out of order", self.disordered);
         }
         line
     }

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::{Flow, Round, latencies, record};
 use crate::{
-    generator::{Network, Silence, Traffic, clip},
+    generator::{Network, Traffic, clip},
     measurement::Measurement,
 };
 
@@ -17,7 +17,7 @@ pub(super) fn run(
     in_flight: usize,
     bytes: usize,
 ) -> anyhow::Result<Measurement> {
-    round.generator.open(clients, &mut Silence)?;
+    round.greet(clients)?;
     let mut acks = Acks::new(clients, in_flight, bytes);
     let spent = round.flow(&mut acks)?;
     Ok(round.measurement(acks.answered, spent, &acks.latencies))

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::{Flow, Round, latencies, record};
 use crate::{
-    generator::{Network, Silence, Traffic, clip},
+    generator::{Network, Traffic, clip},
     measurement::Measurement,
 };
 
@@ -18,23 +18,27 @@ pub(super) fn run(
     bytes: usize,
     senders: usize,
 ) -> anyhow::Result<Measurement> {
-    round.generator.open(receivers, &mut Silence)?;
+    round.greet(receivers)?;
     let mut broadcast = Broadcast::new(receivers, in_flight, bytes, senders);
     let spent = round.flow(&mut broadcast)?;
-    Ok(round.measurement(broadcast.deliveries, spent, &broadcast.latencies))
+    Ok(Measurement {
+        disordered: broadcast.disordered,
+        ..round.measurement(broadcast.deliveries, spent, &broadcast.latencies)
+    })
 }
 
-/// Every receiver must get every broadcast of every sender once and in order.
+/// Every receiver must get every broadcast of every sender exactly once. In order, too: what was overtaken is counted.
 struct Broadcast {
     receivers: usize,
     senders: Vec<Sender>,
-    /// Number of the next broadcast that a receiver must get: `[receiver * senders + sender]`.
-    expected: Vec<u32>,
+    /// What each receiver has of each sender: `[receiver * senders + sender]`.
+    seen: Vec<Seen>,
     /// What follows sender and number in the argument, with the end of the packet.
     filler: String,
     packet: String,
     stopped: bool,
     deliveries: u64,
+    disordered: u64,
     latencies: Histogram<u64>,
 }
 
@@ -42,15 +46,42 @@ struct Broadcast {
 struct Sender {
     /// Number of the next broadcast.
     next: u32,
-    /// What is in flight, at `number % len`.
+    /// What is in flight, in any order.
     flights: Vec<Flight>,
 }
 
 #[derive(Clone, Copy)]
 struct Flight {
+    number: u32,
     sent: Instant,
     /// Receivers that have not got it.
     missing: usize,
+}
+
+/// Which broadcasts of one sender a receiver has.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    /// All before this number.
+    below: u32,
+    /// And of the numbers from `below` on those whose bit is set; the lowest bit never is.
+    bits: u64,
+}
+
+impl Seen {
+    /// Notes one more: whether it came in order, or nothing when it came twice or others before it are lost.
+    fn note(&mut self, number: u32) -> Option<bool> {
+        let ahead = number.checked_sub(self.below).filter(|ahead| *ahead < u64::BITS)?;
+        let bit = 1 << ahead;
+        if self.bits & bit != 0 {
+            return None;
+        }
+        let is_next = self.bits == 0 && ahead == 0;
+        self.bits |= bit;
+        let gapless = self.bits.trailing_ones();
+        self.bits = self.bits.checked_shr(gapless).unwrap_or(0);
+        self.below += gapless;
+        Some(is_next)
+    }
 }
 
 const HEAD: &str = "42[\"b\",\"";
@@ -59,25 +90,25 @@ const MARK: usize = 10;
 
 impl Broadcast {
     fn new(receivers: usize, in_flight: usize, bytes: usize, senders: usize) -> Self {
-        let flights = vec![Flight { sent: Instant::now(), missing: 0 }; in_flight / senders];
+        let flights = vec![Flight { number: 0, sent: Instant::now(), missing: 0 }; in_flight / senders];
         Self {
             receivers,
             senders: (0..senders).map(|_| Sender { next: 0, flights: flights.clone() }).collect(),
-            expected: vec![0; receivers * senders],
+            seen: vec![Seen::default(); receivers * senders],
             filler: format!("{}\"]", "x".repeat(bytes - MARK)),
             packet: String::new(),
             stopped: true,
             deliveries: 0,
+            disordered: 0,
             latencies: latencies(),
         }
     }
 
-    fn send(&mut self, network: &mut Network, sender: usize, now: Instant) {
+    fn send(&mut self, network: &mut Network, sender: usize, slot: usize, now: Instant) {
         use std::fmt::Write;
         let number = self.senders[sender].next;
         self.senders[sender].next += 1;
-        let slot = number as usize % self.senders[sender].flights.len();
-        self.senders[sender].flights[slot] = Flight { sent: now, missing: self.receivers };
+        self.senders[sender].flights[slot] = Flight { number, sent: now, missing: self.receivers };
         self.packet.clear();
         write!(self.packet, "{HEAD}{sender:02x}{number:08x}{}", self.filler).expect("a String takes all");
         network.send(sender, &self.packet);
@@ -89,19 +120,20 @@ impl Traffic for Broadcast {
         let (sender, number) = mark(text).with_context(|| format!("not ours: `{}`", clip(text)))?;
         ensure!(sender < self.senders.len(), "from sender {sender}, whom there is not");
         ensure!(text[HEAD.len() + MARK..] == *self.filler, "broadcast {number} came mutilated");
-        let expected = &mut self.expected[client * self.senders.len() + sender];
-        if number != *expected {
-            bail!("LOST OR DISORDERED: broadcast {number} of sender {sender} came instead of {expected}");
+        match self.seen[client * self.senders.len() + sender].note(number) {
+            Some(true) => {}
+            Some(false) => self.disordered += 1,
+            None => bail!("LOST OR DOUBLED: broadcast {number} of sender {sender} came out of turn"),
         }
-        *expected += 1;
         self.deliveries += 1;
         let flights = &mut self.senders[sender].flights;
-        let slot = number as usize % flights.len();
+        let slot = flights.iter().position(|flight| flight.number == number && flight.missing > 0);
+        let slot = slot.with_context(|| format!("broadcast {number} is not in flight"))?;
         let flight = &mut flights[slot];
         flight.missing -= 1;
         record(&mut self.latencies, network.now.saturating_duration_since(flight.sent));
         if flight.missing == 0 && !self.stopped {
-            self.send(network, sender, network.now);
+            self.send(network, sender, slot, network.now);
         }
         Ok(())
     }
@@ -112,8 +144,8 @@ impl Flow for Broadcast {
         self.stopped = false;
         let now = Instant::now();
         for sender in 0..self.senders.len() {
-            for _ in 0..self.senders[sender].flights.len() {
-                self.send(network, sender, now);
+            for slot in 0..self.senders[sender].flights.len() {
+                self.send(network, sender, slot, now);
             }
         }
     }
@@ -128,6 +160,7 @@ impl Flow for Broadcast {
 
     fn reset(&mut self) {
         self.deliveries = 0;
+        self.disordered = 0;
         self.latencies.reset();
     }
 
@@ -145,4 +178,32 @@ fn mark(text: &str) -> Option<(usize, u32)> {
     let rest = text.strip_prefix(HEAD)?;
     let sender = usize::from_str_radix(rest.get(..2)?, 16).ok()?;
     Some((sender, u32::from_str_radix(rest.get(2..MARK)?, 16).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_counts_once() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.note(0), Some(true));
+        assert_eq!(seen.note(2), Some(false), "overtook 1");
+        assert_eq!(seen.note(2), None, "twice");
+        assert_eq!(seen.note(1), Some(false), "was overtaken");
+        assert_eq!(seen.note(1), None, "twice");
+        assert_eq!(seen.note(3), Some(true));
+        assert_eq!(seen.note(4 + 64), None, "64 are missing");
+        for number in (4..68).rev() {
+            assert_eq!(seen.note(number), Some(false), "{number}");
+        }
+        assert_eq!(seen.note(68), Some(true));
+    }
+
+    #[test]
+    fn a_mark_is_read() {
+        assert_eq!(mark("42[\"b\",\"0a000000ffxx\"]"), Some((10, 255)));
+        assert_eq!(mark("42[\"b\",\"é\"]"), None);
+        assert_eq!(mark("42[\"c\",\"0a000000ff\"]"), None);
+    }
 }

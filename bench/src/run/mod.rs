@@ -3,6 +3,7 @@
 mod ack;
 mod broadcast;
 mod connect;
+mod greet;
 mod idle;
 
 use std::{
@@ -127,6 +128,7 @@ impl Round {
             wall_ns: ns(spent.wall),
             latency: Latency::of(latency),
             memory: None,
+            disordered: 0,
         }
     }
 }

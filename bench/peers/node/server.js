@@ -1,0 +1,34 @@
+// The benchmark's application on Node's socket.io, as its documentation advises for many clients: no compression,
+// no reference to the HTTP request of the handshake, no client bundle.
+//
+// node server.js [--listen 127.0.0.1:0] [--until-eof]
+"use strict";
+
+const { createServer } = require("node:http");
+const { Server } = require("socket.io");
+
+const args = process.argv.slice(2);
+const listen = args.includes("--listen") ? args[args.indexOf("--listen") + 1] : "127.0.0.1:0";
+const [host, port] = listen.split(":");
+
+const http = createServer();
+const io = new Server(http, { perMessageDeflate: false, serveClient: false });
+
+io.engine.on("connection", (rawSocket) => {
+  rawSocket.request = null;
+});
+
+io.on("connection", (socket) => {
+  socket.join("r");
+  socket.on("b", (text) => io.to("r").emit("b", text));
+  socket.on("ack", (value, answer) => answer(value));
+});
+
+http.listen({ host, port: Number(port), backlog: 4096 }, () => {
+  console.log(`listening on ${host}:${http.address().port}`);
+});
+
+if (args.includes("--until-eof")) {
+  process.stdin.resume();
+  process.stdin.on("end", () => process.exit(0));
+}

@@ -1,0 +1,60 @@
+//! The benchmark's application on socketioxide, as its documentation advises: on axum, with mimalloc and nodelay. Its
+//! queue is raised from 128 packets so that it drops nothing.
+//!
+//! `bench-socketioxide [--listen 127.0.0.1:0] [--until-eof]`
+
+use std::{
+    io::{Read, Write},
+    net::SocketAddr,
+};
+
+use axum::serve::ListenerExt;
+use socketioxide::{
+    SocketIo,
+    extract::{AckSender, Data, SocketRef},
+};
+use tokio::net::TcpSocket;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().collect();
+    let listen = args.iter().position(|arg| arg == "--listen").and_then(|at| args.get(at + 1));
+    let address: SocketAddr = listen.map_or("127.0.0.1:0", String::as_str).parse()?;
+    if args.iter().any(|arg| arg == "--until-eof") {
+        std::thread::spawn(|| {
+            std::io::copy(&mut std::io::stdin().lock().by_ref(), &mut std::io::sink()).ok();
+            std::process::exit(0);
+        });
+    }
+    rlimit::increase_nofile_limit(u64::MAX)?;
+
+    let (layer, io) = SocketIo::builder().max_buffer_size(4096).build_layer();
+    io.ns("/", on_connect);
+    let app = axum::Router::new().layer(layer);
+
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let listener = socket.listen(4096)?;
+    let address = listener.local_addr()?;
+    println!("listening on {address}");
+    std::io::stdout().flush()?;
+    let listener = listener.tap_io(|stream| {
+        stream.set_nodelay(true).ok();
+    });
+    axum::serve(listener, app).await?;
+    Ok(())
+}
+
+async fn on_connect(socket: SocketRef) {
+    socket.join("r");
+    socket.on("b", async |io: SocketIo, Data(text): Data<String>| {
+        io.to("r").emit("b", &text).await.ok();
+    });
+    socket.on("ack", async |Data(value): Data<String>, ack: AckSender| {
+        ack.send(&value).ok();
+    });
+}

@@ -22,14 +22,18 @@ export function options(jobs) {
   return values;
 }
 
-/** Starts the server with more flags and waits until it listens: {url, stop()}. stop() rejects if it ended badly. */
+/** Starts the server with more flags and waits until it listens: {url, alive(), stop()}. The latter two throw if
+ *  it ended by itself, stop() also if it ends badly. */
 export async function start(command, flags) {
   // exec: the shell becomes the server, so that the signal reaches it.
   const child = spawn("/bin/sh", ["-c", `exec ${command} ${flags}`], { stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise((resolve) => child.on("exit", (code, signal) => resolve(code ?? signal)));
+  const alive = () => {
+    const status = child.exitCode ?? child.signalCode;
+    if (status !== null) throw new Error(`the server ended by itself: ${status}`);
+  };
   const stop = async () => {
-    const early = child.exitCode ?? child.signalCode;
-    if (early !== null) throw new Error(`the server ended by itself: ${early}`);
+    alive();
     child.kill("SIGTERM");
     const timer = setTimeout(() => child.kill("SIGKILL"), 10_000);
     const status = await ended;
@@ -46,7 +50,7 @@ export async function start(command, flags) {
   failed.catch(() => {});
   const patience = setTimeout(() => child.kill("SIGKILL"), 60_000);
   const address = await Promise.race([listening, failed]).finally(() => clearTimeout(patience));
-  return { url: `http://${address}`, stop };
+  return { url: `http://${address}`, alive, stop };
 }
 
 /** Runs all cells of a table, those of one server after those of another, and reports. `run(cell, url)` rejects when
@@ -62,11 +66,12 @@ export async function runAll(table, { server, only, jobs, list, verbose }, run, 
   const failed = new Set();
   for (const kind of new Set(cells.map((cell) => cell.server))) {
     const queue = cells.filter((cell) => cell.server === kind);
-    const { url, stop } = await start(server, `${kind} ${flags}`);
+    const { url, alive, stop } = await start(server, `${kind} ${flags}`);
     const worker = async () => {
       for (let cell; (cell = queue.shift()); ) {
         const from = Date.now();
         try {
+          alive();
           await run(cell, url);
           passed.add(cell.name);
         } catch (error) {

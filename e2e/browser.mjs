@@ -1,8 +1,8 @@
-// Runs a part of the table in headless Chromium: node browser.mjs --server "node reference.mjs"
-// A page of its own origin carries one client's dist bundle and runs the same checks as Node does (peer.mjs and
-// checks.mjs are plain modules). The browser's own view of the network must agree with the cell: which transports were
-// used, and that client 2 gets and posts binary over polling in its old binary form.
-// CHROMIUM names the browser when it is not /usr/bin/chromium.
+// Runs a part of the table in headless Chromium: node browser.mjs --server "node reference.mjs" A page of its
+// own origin carries one client's dist bundle and runs the same checks as Node does (peer.mjs and checks.mjs
+// are plain modules). The browser's own view of the network must agree with the cell: which transports were
+// used, and that client 2 gets and posts binary over polling in its old binary form. CHROMIUM names the
+// browser when it is not /usr/bin/chromium.
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -21,7 +21,8 @@ const bundles = {
 // The page server: an empty page, the two modules and the bundles.
 const pages = createServer(async ({ url }, response) => {
   const [, name] = decodeURIComponent(url).split("/");
-  if (name === "") return response.setHeader("content-type", "text/html").end("<!doctype html><title>e2e</title>");
+  if (name === "")
+    return response.setHeader("content-type", "text/html").end("<!doctype html><title>e2e</title>");
   const path = ["peer.mjs", "checks.mjs"].includes(name) ? name : bundles[name];
   if (!path) return response.writeHead(404).end();
   response.setHeader("content-type", module.type).end(await readFile(here(path)));
@@ -35,10 +36,13 @@ const flags =
 const settings = options(4);
 const browser = settings.list
   ? undefined
-  : await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: flags.split(" ") });
+  : await chromium.launch({
+      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      args: flags.split(" "),
+    });
 
-// Pages at rest, to be navigated anew: a browser context each, since the browser allows six HTTP connections to a host
-// in a context, and a renderer process each, which is what takes time to start.
+// Pages at rest, to be navigated anew: a browser context each, since the browser allows six HTTP connections
+// to a host in a context, and a renderer process each, which is what takes time to start.
 const idle = [];
 
 async function run(cell, url) {
@@ -104,11 +108,19 @@ class Seen {
     const { sockets, polls, posts } = this;
     const expect = (condition, what) => {
       const types = [polls, posts].map((list) => [...new Set(list)]);
-      if (!condition) throw new Error(`${what}: sockets ${sockets}; types of polls ${types[0]}, of posts ${types[1]}`);
+      if (!condition)
+        throw new Error(`${what}: sockets ${sockets}; types of polls ${types[0]}, of posts ${types[1]}`);
     };
     expect(transport === "websocket" ? polls.length === 0 : polls.length > 0, "polls that the browser saw");
-    expect(transport === "polling" ? sockets.length === 0 : sockets.length > 0, "WebSockets that the browser saw");
-    if (transport === "upgrade") expect(sockets.every((url) => url.includes("sid=")), "WebSockets that are upgrades");
+    expect(
+      transport === "polling" ? sockets.length === 0 : sockets.length > 0,
+      "WebSockets that the browser saw",
+    );
+    if (transport === "upgrade")
+      expect(
+        sockets.every((url) => url.includes("sid=")),
+        "WebSockets that are upgrades",
+      );
     if (transport === "polling" && (check === "binary" || parser)) {
       const old = client === "2.5.0";
       const binary = (types) => types.some((type) => type?.startsWith("application/octet-stream"));

@@ -1,6 +1,6 @@
-// The table of all cells: client × transport × check, once with the default parser and once with MessagePack, and
-// again (a part of it) in the browser. `cells()` gives every one of the product, either to run or with the reason why
-// it cannot exist; the runner prints the reasons and fails if a cell of the table was not run.
+// The table of all cells: client × transport × check, once with the default parser and once with MessagePack,
+// and again (a part of it) in the browser. `cells()` gives every one of the product, either to run or with
+// the reason why it cannot exist; the runner prints the reasons and fails if a cell of the table was not run.
 
 import * as checks from "./checks.mjs";
 
@@ -26,7 +26,17 @@ export function nodeCells() {
 
 /** The part of the table that is repeated in a browser: there binary, polling and WebSocket are other code. */
 export function browserCells() {
-  const checks = ["text", "binary", "acks_to_client", "acks_to_server", "namespaces", "rooms", "reconnection", "big", "order"];
+  const checks = [
+    "text",
+    "binary",
+    "acks_to_client",
+    "acks_to_server",
+    "namespaces",
+    "rooms",
+    "reconnection",
+    "big",
+    "order",
+  ];
   return product([undefined, "msgpack"], ["2.5.0", "4.8.4"], checks, ({ parser, client }) => {
     if (parser && client < "3") return WITHOUT.msgpack;
   });
@@ -40,8 +50,14 @@ function product(parsers, clients, checks, reason) {
         for (const check of checks) {
           const name = [client, transport, parser, check].filter(Boolean).join(" ");
           const without = reason({ parser, client, check });
-          const server = [parser && "--msgpack", RECOVERY.has(check) && "--recovery"].filter(Boolean).join(" ");
-          cells.push(without ? { name, without } : { name, number: cells.length, client, transport, check, parser, server });
+          const server = [parser && "--msgpack", RECOVERY.has(check) && "--recovery"]
+            .filter(Boolean)
+            .join(" ");
+          cells.push(
+            without
+              ? { name, without }
+              : { name, number: cells.length, client, transport, check, parser, server },
+          );
         }
   return cells;
 }

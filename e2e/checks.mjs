@@ -1,5 +1,6 @@
-// What every client must be able to do: one async function a check, given a fresh Cell (peer.mjs). The server's side
-// of each event is described at the top of reference.mjs. cells.mjs decides which check runs with which client.
+// What every client must be able to do: one async function a check, given a fresh Cell (peer.mjs). The
+// server's side of each event is described at the top of reference.mjs. cells.mjs decides which check runs
+// with which client.
 
 import { Failed, Refused, bytesOf, ok, same, within } from "./peer.mjs";
 
@@ -40,7 +41,12 @@ export async function binary(cell) {
     [cell.binary(0)],
     [cell.binary([4])],
     ["before", cell.binary([1, 2, 3]), "after"],
-    [{ file: cell.binary([0xff, 0xfe]), meta: { name: "ü", parts: [cell.binary([0]), { deep: [[cell.binary(1000)]] }] } }],
+    [
+      {
+        file: cell.binary([0xff, 0xfe]),
+        meta: { name: "ü", parts: [cell.binary([0]), { deep: [[cell.binary(1000)]] }] },
+      },
+    ],
     [cell.binary([1]), cell.binary([2]), { three: cell.binary([3]) }, null, [cell.binary([4])]],
     Array.from({ length: 10 }, (_, i) => cell.binary([i, i, i])),
     [cell.binary(65_536), "and", cell.binary(127)],
@@ -53,8 +59,9 @@ export async function binary(cell) {
   same(await peer.echo("text again"), ["text again"], "echo after binary");
 }
 
-// Client 1 encodes text to UTF-8 twice in polling payloads, and expects the same. Servers that serve client 2 as well
-// cannot know: text that crosses both ways comes back whole, and what the other side wrote or reads is garbled.
+// Client 1 encodes text to UTF-8 twice in polling payloads, and expects the same. Servers that serve client 2
+// as well cannot know: text that crosses both ways comes back whole, and what the other side wrote or reads
+// is garbled.
 function mojibake(cell) {
   return cell.generation === 1 && cell.transport === "polling";
 }
@@ -69,11 +76,23 @@ export async function acks_to_client(cell) {
   const peer = await cell.connect();
   same(await peer.ask("echo_ack"), [], "empty ack");
   same(await peer.ask("echo_ack", "one"), ["one"], "ack");
-  same(await peer.ask("echo_ack", 1, { two: ["ü"] }, null), [1, { two: ["ü"] }, null], "ack of several arguments");
+  same(
+    await peer.ask("echo_ack", 1, { two: ["ü"] }, null),
+    [1, { two: ["ü"] }, null],
+    "ack of several arguments",
+  );
   const bytes = { deep: [cell.binary(300)] };
-  same(await peer.ask("echo_ack", bytes, "x", cell.binary([7])), [bytes, "x", cell.binary([7])], "ack with binary");
+  same(
+    await peer.ask("echo_ack", bytes, "x", cell.binary([7])),
+    [bytes, "x", cell.binary([7])],
+    "ack with binary",
+  );
   const many = await Promise.all(Array.from({ length: 50 }, (_, i) => peer.ask("echo_ack", i)));
-  same(many, many.map((_, i) => [i]), "fifty acks in flight");
+  same(
+    many,
+    many.map((_, i) => [i]),
+    "fifty acks in flight",
+  );
 }
 
 /** The client acks what the server asks: one socket, and a whole room. */
@@ -95,13 +114,24 @@ export async function acks_to_server(cell) {
 
   for (let i = 0; i < 20; i++) peer.emit("call_me", "question 1", i);
   const answers = (await called.take(20)).map(([, i]) => i).sort((a, b) => a - b);
-  same(answers, Array.from({ length: 20 }, (_, i) => i), "twenty answers in flight");
+  same(
+    answers,
+    Array.from({ length: 20 }, (_, i) => i),
+    "twenty answers in flight",
+  );
 
   // Answered late and out of order: each answer finds its own question.
   const held = [];
-  peer.socket.on("held", (i, ack) => held.push([i, ack]) === 3 && held.reverse().forEach(([j, reply]) => reply(j * 10)));
+  peer.socket.on(
+    "held",
+    (i, ack) => held.push([i, ack]) === 3 && held.reverse().forEach(([j, reply]) => reply(j * 10)),
+  );
   for (const i of [1, 2, 3]) peer.emit("call_me", "held", i);
-  same((await called.take(3)).map(([, i]) => i), [30, 20, 10], "answers in reverse order");
+  same(
+    (await called.take(3)).map(([, i]) => i),
+    [30, 20, 10],
+    "answers in reverse order",
+  );
 
   same(await peer.ask("call_impatient", "never answered", 50), ["timeout"], "an ack that never comes");
   peer.socket.on("prompt", (ack) => ack());
@@ -123,13 +153,20 @@ export async function namespaces(cell) {
   const chat = await main.join("/chat");
   const admin = await main.join("/admin", { token: "secret" });
   same(cell.peers.length, 3, "peers");
-  ok(new Set(cell.peers.map((peer) => peer.manager.engine)).size === 1, "the namespaces share one connection");
+  ok(
+    new Set(cell.peers.map((peer) => peer.manager.engine)).size === 1,
+    "the namespaces share one connection",
+  );
 
   // One room name in three namespaces: three rooms.
   const [inMain, inChat, inAdmin] = [main, chat, admin].map((peer) => peer.roomLog());
   const room = `${cell.tag} room`;
   for (const peer of [main, chat, admin]) await peer.ask("join", room);
-  for (const [peer, log] of [[main, inMain], [chat, inChat], [admin, inAdmin]]) {
+  for (const [peer, log] of [
+    [main, inMain],
+    [chat, inChat],
+    [admin, inAdmin],
+  ]) {
     await peer.ask("room_send", room, cell.tag, peer.nsp, cell.binary([1, 2]));
     same(await log.next(), [cell.tag, peer.nsp, cell.binary([1, 2])], `room of ${peer.nsp}`);
   }
@@ -139,13 +176,24 @@ export async function namespaces(cell) {
     same([me.nsp, me.id], [peer.nsp, peer.serverId], "namespace and id on both sides");
     same(me.rooms, [me.id, room].sort(), `rooms on ${peer.nsp}`);
   }
-  same([inMain, inChat, inAdmin].map((log) => log.drain()), [[], [], []], "messages of other namespaces");
-  ok(new Set([main, chat, admin].map((peer) => peer.serverId)).size === 3, "each namespace has its own socket id");
+  same(
+    [inMain, inChat, inAdmin].map((log) => log.drain()),
+    [[], [], []],
+    "messages of other namespaces",
+  );
+  ok(
+    new Set([main, chat, admin].map((peer) => peer.serverId)).size === 3,
+    "each namespace has its own socket id",
+  );
 
   // Leaving one leaves the others; it can be joined again.
   const left = chat.serverId;
   chat.disconnect();
-  same(await main.endOf(left), { reason: "client namespace disconnect", rooms: [room], left: 0 }, "end of /chat");
+  same(
+    await main.endOf(left),
+    { reason: "client namespace disconnect", rooms: [room], left: 0 },
+    "end of /chat",
+  );
   same(await admin.echo("still here"), ["still here"], "echo on /admin after leaving /chat");
   await chat.connect();
   same(await chat.echo("back"), ["back"], "echo on /chat after coming back");
@@ -190,7 +238,11 @@ export async function rooms(cell) {
   for (const peer of [a, b, c]) await c.ask("room_send", peer.id, cell.tag, "end");
 
   const union = [2, { b: cell.binary([1, 2]) }];
-  const expected = [[[1], union, [3], [5, cell.binary([5])], [6]], [[1], union, [4], [7]], [[5, cell.binary([5])]]];
+  const expected = [
+    [[1], union, [3], [5, cell.binary([5])], [6]],
+    [[1], union, [4], [7]],
+    [[5, cell.binary([5])]],
+  ];
   for (const [i, log] of logs.entries()) {
     same(await untilEnd(log), expected[i], `messages at ${"abc"[i]}`);
   }
@@ -240,7 +292,10 @@ function invalidNamespace({ generation }) {
 /** Namespaces by pattern: each name its own namespace, created on demand. */
 export async function dynamic_namespaces(cell) {
   const number = cell.number;
-  const [a, b] = [await cell.connect({ nsp: `/dyn-${number}` }), await cell.connect({ nsp: `/dyn-${number}` })];
+  const [a, b] = [
+    await cell.connect({ nsp: `/dyn-${number}` }),
+    await cell.connect({ nsp: `/dyn-${number}` }),
+  ];
   const other = await a.join(`/dyn-${number}0000`);
   const logs = [a, b, other].map((peer) => peer.roomLog());
   same((await a.ask("whoami"))[0].nsp, `/dyn-${number}`, "name of the namespace");
@@ -266,8 +321,13 @@ export async function reconnection(cell) {
 
   const losses = [
     // by the server
-    [() => main.emit("kill_transport"), ["transport close"], ["forced close", "forced server close", "transport close"]],
-    // by the client's end; an error if the server writes (a ping, another cell's broadcast) into the closing WebSocket
+    [
+      () => main.emit("kill_transport"),
+      ["transport close"],
+      ["forced close", "forced server close", "transport close"],
+    ],
+    // by the client's end; an error if the server writes (a ping, another cell's broadcast) into the closing
+    // WebSocket
     [() => main.manager.engine.close(), ["forced close"], ["transport close", "transport error"]],
   ];
   for (const [round, [lose, clientReasons, serverReasons]] of losses.entries()) {
@@ -284,7 +344,11 @@ export async function reconnection(cell) {
     }
     for (const log of connects) await log.next();
     await main.settled();
-    same(await echoes.take(3), [0, 1, 2].map((i) => ["offline", i]), "echoes of what was emitted offline");
+    same(
+      await echoes.take(3),
+      [0, 1, 2].map((i) => ["offline", i]),
+      "echoes of what was emitted offline",
+    );
     for (const [i, peer] of [main, chat].entries()) {
       ok(peer.serverId !== ids[i], "a new connection has a new id");
       const end = await witness.endOf(ids[i]);
@@ -311,7 +375,11 @@ export async function disconnection(cell) {
     const [main, chat, id] = await start();
     chat.emit("disconnect_me", false);
     same((await chat.disconnects.next())[0], "io server disconnect", "reason at the client");
-    same(await witness.endOf(id), { reason: "server namespace disconnect", rooms: [room], left: 0 }, "server's view");
+    same(
+      await witness.endOf(id),
+      { reason: "server namespace disconnect", rooms: [room], left: 0 },
+      "server's view",
+    );
     same(await main.echo("alive"), ["alive"], "echo on / after the disconnect of /chat");
   }
   {
@@ -320,7 +388,11 @@ export async function disconnection(cell) {
     for (const peer of [main, chat]) {
       same((await peer.disconnects.next())[0], "io server disconnect", `reason at ${peer.nsp}`);
     }
-    same(await witness.endOf(id), { reason: "server namespace disconnect", rooms: [room], left: 0 }, "server's view");
+    same(
+      await witness.endOf(id),
+      { reason: "server namespace disconnect", rooms: [room], left: 0 },
+      "server's view",
+    );
     same((await witness.endOf(mainId)).reason, "server namespace disconnect", "server's view of /");
   }
   {
@@ -328,7 +400,11 @@ export async function disconnection(cell) {
     chat.disconnect();
     main.disconnect();
     same((await main.disconnects.next())[0], "io client disconnect", "reason at the client");
-    same(await witness.endOf(id), { reason: "client namespace disconnect", rooms: [room], left: 0 }, "server's view");
+    same(
+      await witness.endOf(id),
+      { reason: "client namespace disconnect", rooms: [room], left: 0 },
+      "server's view",
+    );
     same((await witness.endOf(mainId)).reason, "client namespace disconnect", "server's view of /");
   }
 }
@@ -336,7 +412,9 @@ export async function disconnection(cell) {
 /** Big payloads, text and binary, echoed, acked and from the server, also in one go with others. */
 export async function big(cell) {
   const peer = await cell.connect();
-  const bigText = Array.from({ length: BIG / 10 }, (_, i) => String(i % 1000).padStart(8, "é ")).join("").slice(0, BIG);
+  const bigText = Array.from({ length: BIG / 10 }, (_, i) => String(i % 1000).padStart(8, "é "))
+    .join("")
+    .slice(0, BIG);
   const bytes = cell.binary(BIG);
   same(await peer.echo(bigText), [bigText], "big text");
   same(await peer.echo(bytes), [bytes], "big binary");
@@ -399,7 +477,7 @@ export async function recovery(cell) {
     peer.emit("kill_transport");
     await peer.disconnects.next();
     // Only from here on is it sure that the server will keep messages for the client.
-    for (let ends = 0; ends < round; ) ends = (await witness.ask("reasons", id))[0].length;
+    for (let ends = 0; ends < round;) ends = (await witness.ask("reasons", id))[0].length;
     await send(room, 1);
     await send(`${cell.tag} other room`, "not mine");
     await send(id, 2, cell.binary([2, 2]));

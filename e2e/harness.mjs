@@ -16,7 +16,9 @@ export function options(jobs) {
     },
   });
   if (!values.server && !values.list) {
-    console.error('usage: --server "<command that prints: listening on 127.0.0.1:PORT>" [--only TEXT] [--jobs N] [--list] [--verbose]');
+    console.error(
+      'usage: --server "<command that prints: listening on 127.0.0.1:PORT>" [--only TEXT] [--jobs N] [--list] [--verbose]',
+    );
     process.exit(2);
   }
   return values;
@@ -26,7 +28,9 @@ export function options(jobs) {
  *  it ended by itself, stop() also if it ends badly. */
 export async function start(command, flags) {
   // exec: the shell becomes the server, so that the signal reaches it.
-  const child = spawn("/bin/sh", ["-c", `exec ${command} ${flags}`], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn("/bin/sh", ["-c", `exec ${command} ${flags}`], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const ended = new Promise((resolve) => child.on("exit", (code, signal) => resolve(code ?? signal)));
   const alive = () => {
     const status = child.exitCode ?? child.signalCode;
@@ -46,7 +50,9 @@ export async function start(command, flags) {
       if (address) resolve(address);
     });
   });
-  const failed = ended.then((status) => Promise.reject(new Error(`the server ended before it listened: ${status}`)));
+  const failed = ended.then((status) =>
+    Promise.reject(new Error(`the server ended before it listened: ${status}`)),
+  );
   failed.catch(() => {});
   const patience = setTimeout(() => child.kill("SIGKILL"), 60_000);
   const address = await Promise.race([listening, failed]).finally(() => clearTimeout(patience));
@@ -59,7 +65,7 @@ export async function runAll(table, { server, only, jobs, list, verbose }, run, 
   const chosen = table.filter(({ name }) => name.includes(only));
   const cells = chosen.filter(({ without }) => !without);
   reportMissing(chosen);
-  if (list) return cells.forEach(({ name }) => console.log(name)), 0;
+  if (list) return (cells.forEach(({ name }) => console.log(name)), 0);
 
   const began = Date.now();
   const passed = new Set();
@@ -68,7 +74,7 @@ export async function runAll(table, { server, only, jobs, list, verbose }, run, 
     const queue = cells.filter((cell) => cell.server === kind);
     const { url, alive, stop } = await start(server, `${kind} ${flags}`);
     const worker = async () => {
-      for (let cell; (cell = queue.shift()); ) {
+      for (let cell; (cell = queue.shift());) {
         const from = Date.now();
         try {
           alive();

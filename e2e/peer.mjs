@@ -1,6 +1,7 @@
-// One face over four generations of socket.io-client, for the checks: opening, listening, asking, and what is known of
-// the transport. Runs in Node and in the browser alike, so nothing here or in checks.mjs is of Node or of the DOM.
-// The client library comes in as `io` (from clients.mjs in Node, from the dist bundle in the page).
+// One face over four generations of socket.io-client, for the checks: opening, listening, asking, and what is
+// known of the transport. Runs in Node and in the browser alike, so nothing here or in checks.mjs is of Node
+// or of the DOM. The client library comes in as `io` (from clients.mjs in Node, from the dist bundle in the
+// page).
 
 const PATIENCE = 20_000; // ms for any one wait: generous, since a healthy server answers in milliseconds
 
@@ -70,7 +71,8 @@ export class Cell {
 
   /** Binary in the environment's natural form from bytes or a length (pattern i % 251). */
   binary(from) {
-    const bytes = typeof from === "number" ? Uint8Array.from({ length: from }, (_, i) => i % 251) : new Uint8Array(from);
+    const bytes =
+      typeof from === "number" ? Uint8Array.from({ length: from }, (_, i) => i % 251) : new Uint8Array(from);
     return this.Binary === "Buffer" ? Buffer.from(bytes.buffer) : bytes.buffer;
   }
 
@@ -142,9 +144,13 @@ export class Peer {
   async connect() {
     const outcome = new Promise((resolve, reject) => {
       this.socket.once("connect", resolve);
-      this.socket.once("connect_error", (error) => reject(new Refused(error?.message ?? String(error), error?.data)));
+      this.socket.once("connect_error", (error) =>
+        reject(new Refused(error?.message ?? String(error), error?.data)),
+      );
       if (this.cell.generation < 3) {
-        this.socket.once("error", (data) => reject(new Refused(typeof data === "string" ? data : undefined, data)));
+        this.socket.once("error", (data) =>
+          reject(new Refused(typeof data === "string" ? data : undefined, data)),
+        );
       }
     });
     this.socket.connect();
@@ -171,7 +177,10 @@ export class Peer {
 
   /** Emits and waits for the ack: the array of its arguments. */
   ask(event, ...args) {
-    return within(new Promise((resolve) => this.socket.emit(event, ...args, (...answer) => resolve(answer))), `ack of ${event}`);
+    return within(
+      new Promise((resolve) => this.socket.emit(event, ...args, (...answer) => resolve(answer))),
+      `ack of ${event}`,
+    );
   }
 
   /** Emits `echo` with these arguments and waits for the echo's. */
@@ -219,7 +228,11 @@ export class Peer {
     const { first, last, transport, generation } = this.cell;
     await this.settled();
     const trip = this.trips.at(-1);
-    same(trip, transport === "upgrade" ? ["polling", "websocket"] : [transport], "transports the client used");
+    same(
+      trip,
+      transport === "upgrade" ? ["polling", "websocket"] : [transport],
+      "transports the client used",
+    );
     const [me] = await this.ask("whoami");
     same(me.id, this.serverId, "the socket's id on both sides");
     same(me.transport, last, "transport in the server's view");
@@ -229,7 +242,9 @@ export class Peer {
 
   /** The id by which the server knows the socket: generation 1 shows the bare engine id on every namespace. */
   get serverId() {
-    return this.cell.generation === 1 && this.nsp !== "/" && !this.id.includes("#") ? `${this.nsp}#${this.id}` : this.id;
+    return this.cell.generation === 1 && this.nsp !== "/" && !this.id.includes("#")
+      ? `${this.nsp}#${this.id}`
+      : this.id;
   }
 }
 
@@ -279,5 +294,7 @@ function watchTransports(manager) {
 }
 
 function queryString(fields) {
-  return Object.entries(fields).map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
+  return Object.entries(fields)
+    .map((pair) => pair.map(encodeURIComponent).join("="))
+    .join("&");
 }

@@ -23,8 +23,8 @@
 //   écho "two"\n …            the same with this very name (accent, quotes, a line feed)
 //   echo "two"\n …            the same
 //   echo_ack …                acks …
-//   call_me name …            emits `name` … to the sender and asks for an ack without limit of time; when the answer
-//                             comes, emits `called` name, …answer
+//   call_me name …            emits `name` … to the sender and asks for an ack, with 5 s or more to come; when it
+//                             does, emits `called` name, …answer
 //   call_impatient name ms    emits `name` with an ack timeout of ms; then acks "timeout", or "answered"
 //   join room                 joins, acks the sorted rooms of the socket
 //   leave room                leaves, acks the sorted rooms of the socket
@@ -86,7 +86,8 @@ function serve(socket) {
   const rooms = () => [...socket.rooms].sort();
   if (!socket.recovered) socket.data.first = socket.conn.transport.name;
 
-  for (const name of ["echo", 'écho "two"\n', 'echo "two"\n']) socket.on(name, (...args) => socket.emit(name, ...args));
+  for (const name of ["echo", 'écho "two"\n', 'echo "two"\n'])
+    socket.on(name, (...args) => socket.emit(name, ...args));
   socket.on("echo_ack", (...args) => args.pop()(...args));
 
   socket.on("call_me", (name, ...args) => {
@@ -104,18 +105,44 @@ function serve(socket) {
     socket.leave(room);
     ack(rooms());
   });
-  const acked = (send) => (...args) => {
-    const ack = args.pop();
-    send(...args);
-    ack();
-  };
-  socket.on("room_send", acked((to, ...args) => nsp.to(to).emit("room", ...args)));
-  socket.on("room_except", acked((to, not, ...args) => nsp.to(to).except(not).emit("room", ...args)));
-  socket.on("socket_send", acked((to, ...args) => socket.to(to).emit("room", ...args)));
-  socket.on("broadcast_send", acked((...args) => socket.broadcast.emit("room", ...args)));
+  const acked =
+    (send) =>
+    (...args) => {
+      const ack = args.pop();
+      send(...args);
+      ack();
+    };
+  socket.on(
+    "room_send",
+    acked((to, ...args) => nsp.to(to).emit("room", ...args)),
+  );
+  socket.on(
+    "room_except",
+    acked((to, not, ...args) =>
+      nsp
+        .to(to)
+        .except(not)
+        .emit("room", ...args),
+    ),
+  );
+  socket.on(
+    "socket_send",
+    acked((to, ...args) => socket.to(to).emit("room", ...args)),
+  );
+  socket.on(
+    "broadcast_send",
+    acked((...args) => socket.broadcast.emit("room", ...args)),
+  );
   socket.on("room_ask", async (room, ...args) => {
     const ack = args.pop();
-    ack((await nsp.to(room).timeout(10_000).emitWithAck("question", ...args)).sort());
+    ack(
+      (
+        await nsp
+          .to(room)
+          .timeout(10_000)
+          .emitWithAck("question", ...args)
+      ).sort(),
+    );
   });
   socket.on("sockets_in", async (room, ack) => {
     ack((await nsp.in(room).fetchSockets()).map((one) => one.id).sort());
@@ -161,5 +188,7 @@ function serve(socket) {
   socket.on("reasons", (id, ack) => ack((ends.get(id) ?? []).filter((end) => "left" in end)));
 }
 
-http.listen(Number(flags.port), "127.0.0.1", () => console.log(`listening on 127.0.0.1:${http.address().port}`));
+http.listen(Number(flags.port), "127.0.0.1", () =>
+  console.log(`listening on 127.0.0.1:${http.address().port}`),
+);
 process.on("SIGTERM", () => io.close(() => process.exit(0)));

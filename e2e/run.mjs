@@ -1,5 +1,5 @@
-// Runs the Node table against a server: node run.mjs --server "node reference.mjs"
-// The four clients live in node_modules under aliases; see cells.mjs for the table and checks.mjs for the checks.
+// Runs the Node table against a server: node run.mjs --server "node reference.mjs" The four clients live in
+// node_modules under aliases; see cells.mjs for the table and checks.mjs for the checks.
 
 import { createRequire } from "node:module";
 import { nodeCells } from "./cells.mjs";
@@ -7,7 +7,8 @@ import * as checks from "./checks.mjs";
 import { options, runAll } from "./harness.mjs";
 import { Cell } from "./peer.mjs";
 
-// The old clients prefer a global WebSocket (newer Node has one), which knows no request headers: take `ws` from all.
+// The old clients prefer a global WebSocket (newer Node has one), which knows no request headers: take `ws`
+// from all.
 delete globalThis.WebSocket;
 
 const require = createRequire(import.meta.url);
@@ -32,4 +33,4 @@ async function run({ number, client, transport, parser, check }, url) {
   await cell.finish();
 }
 
-process.exit(await runAll(nodeCells(), options(8), run));
+process.exit(await runAll(nodeCells(), options(16), run));

@@ -212,10 +212,12 @@ fn order_of_messages() {
 #[test]
 fn placeholders() {
     let with = |member: &str| decode_with(&format!(r#"51-["x",{{"a":[{{{member}}}]}}]"#), &[b"bytes"]);
-    for num in
-        ["1", "-1", "0.5", "1e3", "-1e-9", "\"0\"", "\"splice\"", "null", "true", "[0]", "{}"]
-    {
-        assert_eq!(with(&format!(r#""_placeholder":true,"num":{num}"#)), Err(DecodeError::Placeholder), "{num}");
+    for num in ["1", "-1", "0.5", "1e3", "-1e-9", "\"0\"", "\"splice\"", "null", "true", "[0]", "{}"] {
+        assert_eq!(
+            with(&format!(r#""_placeholder":true,"num":{num}"#)),
+            Err(DecodeError::Placeholder),
+            "{num}"
+        );
     }
     assert_eq!(with(r#""_placeholder":true"#), Err(DecodeError::Placeholder));
     assert_eq!(with(r#""num":0,"_placeholder":true,"num":1"#), Err(DecodeError::Placeholder));

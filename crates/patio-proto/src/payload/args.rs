@@ -16,19 +16,32 @@ use crate::value::{self, Value, ValueDeserializer};
 /// The arguments of an event or ack are not what its reader expects.
 #[derive(Debug)]
 pub struct ArgsError {
-    /// Counted without the event name; `None` when the payload as a whole cannot be read.
-    index: Option<usize>,
+    /// `None` when the payload as a whole cannot be read.
+    argument: Option<Argument>,
     cause: serde_json::Error,
+}
+
+/// The argument that was being read.
+#[derive(Clone, Copy, Debug)]
+struct Argument {
+    /// Counted without the event name.
+    index: usize,
+    missing: bool,
 }
 
 impl ArgsError {
     /// Which argument is missing or wrong, counted from 0 without the event name. `None`: the payload as a whole.
     pub fn index(&self) -> Option<usize> {
-        self.index
+        self.argument.map(|argument| argument.index)
+    }
+
+    /// Whether the argument was not sent at all.
+    pub fn is_missing(&self) -> bool {
+        self.argument.is_some_and(|argument| argument.missing)
     }
 
     pub(crate) fn whole(cause: serde_json::Error) -> Self {
-        Self { index: None, cause }
+        Self { argument: None, cause }
     }
 
     #[cfg(feature = "msgpack")]
@@ -39,8 +52,9 @@ impl ArgsError {
 
 impl fmt::Display for ArgsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.index {
-            Some(index) => write!(f, "argument {index}: {}", self.cause),
+        match self.argument {
+            Some(Argument { index, missing: true }) => write!(f, "argument {index} is missing"),
+            Some(Argument { index, missing: false }) => write!(f, "argument {index}: {}", self.cause),
             None => self.cause.fmt(f),
         }
     }
@@ -49,28 +63,28 @@ impl fmt::Display for ArgsError {
 impl std::error::Error for ArgsError {}
 
 pub(super) fn from_json<T: DeserializeOwned>(text: &str, skip: usize) -> Result<T, ArgsError> {
-    let index = Cell::new(None);
-    let visitor = Reader { skip, index: &index, wanted: PhantomData };
+    let current = Cell::new(None);
+    let visitor = Reader { skip, current: &current, wanted: PhantomData };
     let mut json = serde_json::Deserializer::from_str(text);
-    json.deserialize_seq(visitor).map_err(|cause| ArgsError { index: index.get(), cause })
+    json.deserialize_seq(visitor).map_err(|cause| ArgsError { argument: current.get(), cause })
 }
 
 pub(super) fn from_value<T: DeserializeOwned>(value: Value, skip: usize) -> Result<T, ArgsError> {
-    let index = Cell::new(None);
-    let visitor = Reader { skip, index: &index, wanted: PhantomData };
+    let current = Cell::new(None);
+    let visitor = Reader { skip, current: &current, wanted: PhantomData };
     let elements = match value {
         Value::Array(elements) => elements,
         _ => Vec::new(),
     };
     visitor
         .visit_seq(SeqDeserializer::new(elements.into_iter()))
-        .map_err(|cause| ArgsError { index: index.get(), cause })
+        .map_err(|cause| ArgsError { argument: current.get(), cause })
 }
 
 /// Reads `T` from the elements of an array after the first `skip`.
 struct Reader<'a, T> {
     skip: usize,
-    index: &'a Cell<Option<usize>>,
+    current: &'a Cell<Option<Argument>>,
     wanted: PhantomData<T>,
 }
 
@@ -85,7 +99,7 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for Reader<'_, T> {
         for _ in 0..self.skip {
             elements.next_element::<IgnoredAny>()?;
         }
-        let mut arguments = Arguments { elements, index: self.index, next: 0, over: false };
+        let mut arguments = Arguments { elements, current: self.current, next: 0, over: false };
         let wanted = match tuple::<T>() {
             Tuple::No => arguments.read(PhantomData)?,
             Tuple::Empty | Tuple::Elements => T::deserialize(Spread(&mut arguments))?,
@@ -98,26 +112,29 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for Reader<'_, T> {
 /// The arguments that are left, followed by any number of missing ones.
 struct Arguments<'a, A> {
     elements: A,
-    index: &'a Cell<Option<usize>>,
+    current: &'a Cell<Option<Argument>>,
     next: usize,
     over: bool,
 }
 
 impl<'de, A: SeqAccess<'de>> Arguments<'_, A> {
     fn read<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.index.set(Some(self.next));
+        let mut argument = Argument { index: self.next, missing: false };
+        self.current.set(Some(argument));
         self.next += 1;
         let mut seed = Some(seed);
         if !self.over
             && let Some(value) = self.elements.next_element_seed(Take(&mut seed))?
         {
-            self.index.set(None);
+            self.current.set(None);
             return Ok(value);
         }
         self.over = true;
+        argument.missing = true;
+        self.current.set(Some(argument));
         let seed = seed.take().ok_or_else(|| A::Error::custom("argument read twice"))?;
         let value = seed.deserialize(Missing(PhantomData))?;
-        self.index.set(None);
+        self.current.set(None);
         Ok(value)
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     compare::{Outcome, Series},
-    measurement::{Latency, Measurement},
+    measurement::{Latency, Measurement, Memory},
     stats::Estimate,
 };
 
@@ -143,7 +143,7 @@ fn row(outcome: &Outcome, at: usize, series: &Series) -> Row {
         .zip(median(&|round| Some(round.generator_cpu_ns as f64 / round.wall_ns as f64)));
     let median_text = match (&series.failure, Estimate::of(&figures)) {
         (Some(_), _) => "FAILED".into(),
-        (None, Some(estimate)) if outcome.is_memory => format!("{:.2} kB", estimate.median / 1000.0),
+        (None, Some(estimate)) if outcome.is_memory => memory(estimate, rounds),
         (None, Some(estimate)) => format!("{:.3} µs", estimate.median / 1000.0),
         (None, None) => "–".into(),
     };
@@ -155,13 +155,29 @@ fn row(outcome: &Outcome, at: usize, series: &Series) -> Row {
         median_text,
         to_patio.flatten().unwrap_or_default(),
         to_limit.flatten().unwrap_or_default(),
-        median(&|round| Some(round.rate())).map_or("–".into(), |rate| format!("{rate:.0}")),
+        median(&|round| (!outcome.is_memory).then(|| round.rate()))
+            .map_or("–".into(), |rate| format!("{rate:.0}")),
         latency(|latency| latency.p50),
         latency(|latency| latency.p99),
         latency(|latency| latency.max),
         generator
             .map_or("–".into(), |(cpu, busy)| format!("{:.2} µs ({:.0} %)", cpu / 1000.0, busy * 100.0)),
     ]
+}
+
+/// What a connection takes on the average and in the second half, what the process has before the first, and what a
+/// connection at rest costs a second when it rested long enough.
+fn memory(per_connection: Estimate, rounds: &[Measurement]) -> String {
+    let median = |value: &dyn Fn(&Memory) -> Option<f64>| {
+        let values: Vec<f64> = rounds.iter().filter_map(|round| value(round.memory.as_ref()?)).collect();
+        Estimate::of(&values).map(|estimate| estimate.median)
+    };
+    let slope = median(&|memory| Some(memory.slope())).unwrap_or(0.0);
+    let fresh = median(&|memory| Some(memory.fresh as f64)).unwrap_or(0.0);
+    let idle = median(&|memory| Some(memory.idle_cpu_ns? as f64));
+    let idle = idle.map(|ns| format!("; idle {:.2} µs CPU/s", ns / 1000.0)).unwrap_or_default();
+    let average = per_connection.median / 1000.0;
+    format!("{average:.2} kB (2nd half {:.2}; start {:.1} MB{idle})", slope / 1000.0, fresh / 1e6)
 }
 
 /// A Markdown table that is also readable as it stands: text to the left, figures to the right.

@@ -183,6 +183,7 @@ fn mark(text: &str) -> Option<(usize, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generator::Generator;
 
     #[test]
     fn each_number_counts_once() {
@@ -198,6 +199,23 @@ mod tests {
             assert_eq!(seen.note(number), Some(false), "{number}");
         }
         assert_eq!(seen.note(68), Some(true));
+    }
+
+    #[test]
+    fn what_is_lost_or_doubled_is_noticed() {
+        let mut generator = Generator::new("127.0.0.1:9".parse().unwrap()).unwrap();
+        let network = generator.network();
+        let mut broadcast = Broadcast::new(2, 1, 128, 1);
+        broadcast.start(network);
+        let first = broadcast.packet.clone();
+        broadcast.packet(network, 0, &first).unwrap();
+        assert!(broadcast.packet(network, 0, &first).is_err(), "client 0 has it already");
+        broadcast.stop();
+        assert!(!broadcast.is_drained(), "client 1 has not got it");
+        assert!(broadcast.packet(network, 1, &first.replace("xx", "xy")).is_err(), "mutilated");
+        broadcast.packet(network, 1, &first).unwrap();
+        assert!(broadcast.is_drained());
+        assert_eq!(broadcast.deliveries, 2);
     }
 
     #[test]

@@ -29,6 +29,7 @@ const socket = new Socket();
 const people = new Map(); // id → name, of the room we are in
 let here = null; // {name, room} while we are in a room, also while the connection is away
 let unread = 0;
+let following = true; // whether the log shows its end, and goes on doing so
 let lastSaid = null; // {id, at} of the newest log entry, if that is a message
 
 // ─── The door ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -74,6 +75,7 @@ function settle(place, members) {
   for (const { id, name } of members) people.set(id, name);
   if (came) {
     $("log").replaceChildren();
+    $("newer").hidden = following = true;
     lastSaid = null;
     unread = 0;
     note(members.length > 1 ? `You are in ${place.room}.` : `You are in ${place.room}, alone so far.`);
@@ -140,7 +142,7 @@ $("text").addEventListener("keydown", (event) => {
 
 socket.on("said", ({ id, name, text, at }) => {
   if (!here) return;
-  const line = element("li", "said");
+  const line = element("div", "said");
   if (id === socket.id) line.classList.add("mine");
   if (lastSaid?.id === id && at - lastSaid.at < TOGETHER) line.classList.add("more");
   const time = element("time", "", new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
@@ -165,29 +167,34 @@ socket.on("left", ({ id, name }) => {
 });
 
 function note(text) {
-  append(element("li", "note", text), null);
+  append(element("p", "note", text), null);
 }
 
 function append(line, said) {
   const log = $("log");
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80 || line.classList.contains("mine");
   log.append(line);
   while (log.childElementCount > LOG_MOST) log.firstElementChild.remove();
-  if (atEnd) log.scrollTop = log.scrollHeight;
+  if (following || line.classList.contains("mine")) toEnd();
   else if (said) $("newer").hidden = false;
   lastSaid = said;
   if (said && document.hidden) unread += 1;
   title();
 }
 
-$("newer").addEventListener("click", () => {
+function toEnd() {
   $("log").scrollTop = $("log").scrollHeight;
+}
+
+$("newer").addEventListener("click", () => {
+  toEnd();
   $("text").focus();
 });
 $("log").addEventListener("scroll", () => {
-  const log = $("log");
-  if (log.scrollHeight - log.scrollTop - log.clientHeight < 80) $("newer").hidden = true;
+  const { scrollHeight, scrollTop, clientHeight } = $("log");
+  following = scrollHeight - scrollTop - clientHeight < 80;
+  if (following) $("newer").hidden = true;
 });
+new ResizeObserver(() => following && toEnd()).observe($("log"));
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) unread = 0;
   title();

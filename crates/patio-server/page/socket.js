@@ -3,7 +3,7 @@
 // knows bytes; `Socket` lives on top of one session after the other and knows events. app.js uses only `Socket`.
 
 const SEPARATOR = "\x1e"; // between the packets of one polling payload
-const HANDSHAKE_TIMEOUT = 20_000; // ms, until the server has answered the first request
+const HANDSHAKE_TIMEOUT = 10_000; // ms, until the server has answered the first request
 const PROBE_TIMEOUT = 10_000; // ms, until a WebSocket has taken over; polling goes on meanwhile
 const ACK_TIMEOUT = 8_000; // ms
 const BACKOFF = { first: 800, most: 10_000 }; // ms, before jitter

@@ -23,6 +23,9 @@ mod question;
 pub mod cluster;
 pub mod memory;
 
+#[cfg(feature = "contract")]
+pub mod contract;
+
 pub use adapter::{AckEvent, Adapter, AdapterFactory, AllRooms, Counted, Fetched, NodeId, ServerAnswer};
 pub use cluster::{Cluster, InProcess};
 pub use error::AdapterError;

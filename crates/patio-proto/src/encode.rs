@@ -4,6 +4,8 @@
 //! transports take the [`Form`] that their peer needs.
 
 mod forms;
+#[cfg(feature = "v3")]
+mod v3;
 
 use std::{
     fmt,
@@ -161,6 +163,13 @@ impl Encoded {
             Form::WsV3 | Form::WsV3Base64 if !self.is_binary() => self.frames.clone(),
             _ => self.form(form).clone(),
         }
+    }
+
+    /// [`Form::WsV4`] with every message of at least `threshold` bytes compressed, for connections with
+    /// permessage-deflate. Built on the first call, whose arguments count.
+    #[cfg(feature = "deflate")]
+    pub fn compressed(&self, threshold: usize, compressor: &mut ws::deflate::Compressor) -> &Bytes {
+        self.forms.get_or_init(Box::default).compressed(self, threshold, compressor)
     }
 
     fn form(&self, form: Form) -> &Bytes {

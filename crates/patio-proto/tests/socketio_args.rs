@@ -50,7 +50,7 @@ fn one_argument_or_several() {
     read::<()>(&[one.clone(), text.clone()]).unwrap();
     read::<()>(&[]).unwrap();
     let array = Value::Array(vec![one.clone(), one.clone()]);
-    assert_eq!(read::<[u8; 2]>(&[array.clone()]).unwrap(), [1, 1]);
+    assert_eq!(read::<[u8; 2]>(std::slice::from_ref(&array)).unwrap(), [1, 1]);
     assert_eq!(read::<Vec<u8>>(&[array.clone(), text.clone()]).unwrap(), [1, 1]);
     assert_eq!(read::<((u8, u8), String)>(&[array.clone(), text.clone()]).unwrap(), ((1, 1), "two".into()));
     assert_eq!(read::<Option<(u8, u8)>>(&[array]).unwrap(), Some((1, 1)));

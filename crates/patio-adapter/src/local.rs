@@ -13,8 +13,9 @@ use crate::{options::BroadcastOptions, recovery::Offset, room::Room, snapshot::S
 ///
 /// Every method resolves the sockets of *this server* that `options` mean (the flag `local` is not looked at) and
 /// returns without waiting for anything. Adapters call these from any task, also from the one that reads from the
-/// broker: user code must not run inside (handlers run in their own task), nor may an implementation hold a lock
-/// that it also holds while it calls its adapter.
+/// broker, and `broadcast` in the order of a recorded history: user code that runs inside (`on_any_outgoing`) may
+/// send again, but must not wait for another thread, and event handlers get a turn of their own. An implementation
+/// must not hold a lock that it takes in these methods while it calls its adapter.
 pub trait Local: Send + Sync + 'static {
     /// The name of the namespace, with its leading slash.
     fn name(&self) -> &str;

@@ -148,9 +148,12 @@ impl Question {
         state.servers = Servers::Unreachable(n);
     }
 
-    /// The servers could not be counted: whoever answers is heard until the deadline.
-    fn cannot_count(&self) {
-        self.state.lock().servers = Servers::Uncountable;
+    /// The other servers have been counted. If that failed, whoever answers is heard until the deadline.
+    pub(crate) fn counted(&self, others: Result<Others, AdapterError>) {
+        match others {
+            Ok(others) => self.expect_servers(others),
+            Err(_) => self.state.lock().servers = Servers::Uncountable,
+        }
     }
 
     /// Says which sockets of this server were asked. `node` is this server.
@@ -336,10 +339,7 @@ impl Stream for Answers {
             && let Poll::Ready(others) = counting.as_mut().poll(cx)
         {
             this.counting = None;
-            match others {
-                Ok(others) => this.question.expect_servers(others),
-                Err(_) => this.question.cannot_count(),
-            }
+            this.question.counted(others);
         }
         let mut state = this.question.state.lock();
         if let Some((from, heard)) = state.queue.pop_front() {

@@ -75,7 +75,7 @@ pub struct SessionRecord {
     /// The socket's id, which it gets back.
     pub sid: Room,
     /// The private session id that only this client knows.
-    pub pid: CompactString,
+    pub pid: String,
     /// The rooms it was in, its own one among them.
     pub rooms: Vec<Room>,
     /// `socket.data`.

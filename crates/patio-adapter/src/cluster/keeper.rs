@@ -35,17 +35,16 @@ impl Keeper {
         }
     }
 
-    /// Ends the task, when the adapter has been closed.
+    /// Waits for the end of the task, when the adapter has been closed.
     pub(super) async fn stop(&self) {
         let task = self.task.lock().take();
-        self.changed.notify_one();
         if let Some(task) = task {
             // It ends by itself; that it was cancelled with its runtime is as good.
             let _ = task.await;
         }
     }
 
-    /// The adapter is being dropped.
+    /// The adapter has been closed or is being dropped: the task ends.
     pub(super) fn let_go(&self) {
         self.changed.notify_one();
     }

@@ -1,8 +1,7 @@
 //! How servers form a cluster, written once for every broker.
 //!
 //! [`Cluster`] is the [`Adapter`] of a namespace. An operation of this server is applied to its own sockets and
-//! published as a [`Message`]; what other servers publish arrives in the [`Inbox`](broker::Inbox), is applied to
-//! this server's sockets, and is answered if it is a question. A [`Broker`] carries the messages: [`InProcess`]
+//! published as a [`Message`]; what other servers publish arrives in the [`Inbox`], is applied to this server's sockets, and is answered if it is a question. A [`Broker`] carries the messages: [`InProcess`]
 //! between the servers of one process, the crate `patio-redis` over Redis.
 
 pub mod broker;
@@ -131,13 +130,24 @@ impl<B: Broker> Adapter for Cluster<B> {
         }
         let message =
             Message::Broadcast { payload: payload.clone(), options: options.clone(), request: None };
-        if !inner.broker.loops_back(&message) {
+        let loops_back = inner.broker.loops_back(&message);
+        if !loops_back {
             inner.apply(|local| local.broadcast(payload, options, None));
         }
         inner.published();
         let confirmed = inner.broker.publish_confirmed(&message);
-        let counters = inner.counters.clone();
-        async move { confirmed.await.inspect_err(|_| counters.failed_publishes.add()) }.boxed()
+        let inner = inner.clone();
+        async move {
+            let result = confirmed.await;
+            if result.is_err() {
+                inner.counters.failed_publishes.add();
+                if let (true, Message::Broadcast { payload, options, .. }) = (loops_back, message) {
+                    inner.apply(|local| local.broadcast(&payload, &options, None));
+                }
+            }
+            result
+        }
+        .boxed()
     }
 
     fn broadcast_with_ack(
@@ -324,6 +334,7 @@ impl<B: Broker> Adapter for Cluster<B> {
             let _ = inner.publish(&Message::AdapterClose);
         }
         inner.foreign.clear();
+        inner.keeper.let_go();
         let closed = inner.broker.close();
         async move {
             closed.await;
@@ -411,8 +422,8 @@ impl<B: Broker> Inner<B> {
     /// must answer are counted, if that takes time.
     fn ask(&self, question: &Question, message: &Message) -> Option<Counting> {
         let mut counting = Some(self.others());
-        if let Some(Ok(others)) = counting.as_mut().and_then(FutureExt::now_or_never) {
-            question.expect_servers(others);
+        if let Some(counted) = counting.as_mut().and_then(FutureExt::now_or_never) {
+            question.counted(counted);
             counting = None;
         }
         if self.publish(message).is_err() {
@@ -462,6 +473,7 @@ impl<B: Broker> Inner<B> {
         let Some(members) = &self.members else { return questions };
         let due = members.due(now);
         for node in &due.lost {
+            tracing::debug!(%node, "a server has fallen silent");
             self.counters.lost_servers.add();
             self.requests.server_left(node);
         }

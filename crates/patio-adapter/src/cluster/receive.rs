@@ -94,7 +94,8 @@ impl<B: Broker> Inner<B> {
     }
 
     fn hear(&self, request: &RequestId, sender: Sender, heard: Heard) {
-        if !self.requests.hear(request, sender.node, heard) {
+        if !self.requests.hear(request, sender.node.clone(), heard) {
+            tracing::debug!(?request, node = ?sender.node, "an answer that nobody waits for");
             self.counters.stray_answers.add();
         }
     }

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use compact_str::CompactString;
 use tokio::time::Instant;
 
 use super::{MemoryRecovery, yeast};
@@ -30,9 +29,9 @@ pub(super) struct History {
     bytes: usize,
     /// Everything up to here has left the history.
     forgotten: (u64, u64),
-    sessions: HashMap<CompactString, Kept>,
+    sessions: HashMap<String, Kept>,
     /// When which session was persisted, oldest first. A session persisted again is in it twice; bounded as `sessions`.
-    persisted: VecDeque<(Instant, CompactString)>,
+    persisted: VecDeque<(Instant, String)>,
     last_sweep: Instant,
 }
 

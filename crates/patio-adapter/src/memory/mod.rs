@@ -1,7 +1,7 @@
 //! The adapter of a server that stands alone: Node's in-memory adapter, with connection state recovery if wanted.
 //!
-//! It hands every operation to the namespace of this server. With recovery, events are recorded on their way in a
-//! [`history`], in the order in which they are delivered.
+//! It hands every operation to the namespace of this server. With recovery, events are recorded on their way (file
+//! `history`), in the order in which they are delivered.
 
 mod history;
 mod yeast;

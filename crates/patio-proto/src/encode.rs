@@ -45,6 +45,8 @@ pub struct Encoded {
     text: Range<usize>,
     /// Binary messages that follow the text.
     attachments: Option<Arc<[Bytes]>>,
+    /// Whether its sender wants it compressed, where the transport does that.
+    compress: bool,
     /// Forms that only some transports need, built on their first demand.
     forms: OnceLock<Box<Forms>>,
 }
@@ -99,6 +101,22 @@ impl Encoded {
         Self::build(0, Some(Arc::new([bytes])), |_| ())
     }
 
+    /// A complete WebSocket frame that carries no packet, such as a pong. Only a WebSocket can send it.
+    pub fn frame(frame: Bytes) -> Self {
+        Self { frames: frame, text: 0..0, attachments: None, compress: false, forms: OnceLock::new() }
+    }
+
+    /// The same packet, not worth being compressed: `compress(false)`.
+    pub fn uncompressed(mut self) -> Self {
+        self.compress = false;
+        self
+    }
+
+    /// Whether a payload with this packet may be compressed.
+    pub fn may_compress(&self) -> bool {
+        self.compress
+    }
+
     /// A Socket.IO packet in the form of the default parser.
     pub fn packet(packet: &Packet) -> Self {
         match packet.payload() {
@@ -142,7 +160,7 @@ impl Encoded {
         let mut frames = Bytes::from(out);
         frames.advance(start);
         let text = HEADROOM - start..HEADROOM - start + text;
-        Self { frames, text, attachments, forms: OnceLock::new() }
+        Self { frames, text, attachments, compress: true, forms: OnceLock::new() }
     }
 
     /// The bytes of a form, to write.

@@ -48,6 +48,8 @@ pub enum CloseReason {
     ForcedServerClose,
     /// The whole server is closing.
     ServerShuttingDown,
+    /// The peer read too slowly and its queue was full. Node has no such bound, and so no word for it.
+    SlowClient,
 }
 
 impl CloseReason {
@@ -61,7 +63,13 @@ impl CloseReason {
             Self::ForcedClose => "forced close",
             Self::ForcedServerClose => "forced server close",
             Self::ServerShuttingDown => "server shutting down",
+            Self::SlowClient => "slow client",
         }
+    }
+
+    /// Whether the server ends the session of its own will, so that a polling client is told at its next poll.
+    pub const fn is_graceful(self) -> bool {
+        matches!(self, Self::ForcedClose | Self::ServerShuttingDown)
     }
 }
 
@@ -187,6 +195,15 @@ impl Session {
                 Received::Close(CloseReason::TransportClose)
             }
             (Packet::Open(_) | Packet::Close | Packet::Upgrade | Packet::Noop, _) => Received::Nothing,
+        }
+    }
+
+    /// The shell did not read for a while, so the peer's silence was not its own: it gets its whole time again.
+    pub fn excuse(&mut self, timing: &Timing, now: Instant) {
+        match &mut self.heart {
+            Heart::PingAt(_) => {}
+            Heart::PongBy { at, .. } => *at = now + timing.ping_timeout,
+            Heart::PingBy(at) => *at = now + timing.ping_interval + timing.ping_timeout,
         }
     }
 

@@ -1,0 +1,260 @@
+//! The one task of a connection: it reads, calls the layer above, runs its handlers, and cleans up.
+//!
+//! Whatever ends a connection ends here, once: the layer above is told the reason, what is queued is still written,
+//! and dropping the task leaves nothing behind.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use patio_proto::{
+    encode::Encoded,
+    engine::{CloseReason, Packet, session::Received},
+    ws::{CloseFrame, Message},
+};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{
+    Application, control,
+    flush::Turn,
+    session::Session,
+    transport::websocket::{Buffer, Read, Stream, pong},
+};
+
+/// How many reads one connection has before others run.
+const READS: usize = 8;
+
+/// How long a polling client that was closed may take to come and hear of it, as in Node.
+const POLLING_FAREWELL: Duration = Duration::from_secs(30);
+
+/// How long a WebSocket may take to take the last bytes and end its side.
+const WEBSOCKET_FAREWELL: Duration = Duration::from_secs(5);
+
+/// The task of one connection.
+pub(super) struct Driver<A: Application> {
+    session: Arc<Session<A>>,
+    /// The WebSocket, once there is one.
+    stream: Option<Box<Stream>>,
+    inbox: A::Inbox,
+    phase: Phase,
+}
+
+enum Phase {
+    /// Packets come and go.
+    Open,
+    /// The layer above was told of the end; the peer may still take what was written before.
+    Farewell(Pin<Box<Sleep>>),
+    /// The connection is gone; handlers may still run.
+    Gone,
+}
+
+impl<A: Application> Driver<A> {
+    pub(super) fn new(session: Arc<Session<A>>, stream: Option<Box<Stream>>) -> Self {
+        Self { session, stream, inbox: A::Inbox::default(), phase: Phase::Open }
+    }
+
+    /// Tells the layer above about a new session.
+    pub(super) fn opened(mut self) -> Self {
+        let turn = Turn::of_connection();
+        A::opened(&self.session, &mut self.inbox);
+        drop(turn);
+        self
+    }
+
+    /// Takes what came, in order. True: there is more, and others should run first.
+    fn receive(&mut self, cx: &mut Context<'_>) -> bool {
+        if A::wants_more(&self.inbox)
+            && let Some(posted) = self.session.take_posted()
+        {
+            for packet in posted.packets {
+                self.packet(packet);
+            }
+            if posted.broken {
+                self.session.close(CloseReason::ParseError);
+            }
+            // The request may have been given up.
+            let _ = posted.taken.send(());
+        }
+        if let Some(stream) = self.session.take_handover() {
+            self.stream = Some(stream);
+        }
+        self.read(cx)
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.stream.is_none() {
+            return false;
+        }
+        let mut buffer = Buffer::take();
+        for _ in 0..READS {
+            let reads = A::wants_more(&self.inbox);
+            self.session.set_paused(!reads);
+            let (true, Some(stream)) = (reads, &mut self.stream) else { return false };
+            match stream.poll_read(cx, buffer.bytes()) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(Read::Bytes(bytes))) => self.decode(bytes),
+                Poll::Ready(Ok(Read::End)) => {
+                    self.session.close(CloseReason::TransportClose);
+                    self.session.disconnect();
+                }
+                Poll::Ready(Err(_)) => {
+                    self.session.close(CloseReason::TransportError);
+                    self.session.disconnect();
+                }
+            }
+            if self.session.ended().is_some() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn decode(&mut self, mut bytes: &mut [u8]) {
+        while let Some(stream) = &mut self.stream {
+            match stream.decode(&mut bytes) {
+                Ok(None) => return,
+                Ok(Some(message)) => self.frame(message),
+                Err(error) => {
+                    self.session.engine().counters.bad_frames.add(1);
+                    tracing::debug!(sid = self.session.sid(), %error, "bad WebSocket frame");
+                    let last = CloseFrame { code: error.close_code(), reason: patio_proto::Text::default() };
+                    return self
+                        .session
+                        .close_with(CloseReason::TransportError, control::close_frame(Some(&last)));
+                }
+            }
+            if self.session.ended().is_some() {
+                return;
+            }
+        }
+    }
+
+    fn frame(&mut self, message: Message) {
+        let protocol = self.session.protocol();
+        let packet = match message {
+            Message::Text(text) => Packet::decode_text(protocol, text),
+            Message::Binary(bytes) => Packet::decode_binary(protocol, bytes),
+            Message::Ping(data) => return self.session.send(&Arc::new(Encoded::frame(pong(&data))), false),
+            Message::Pong(_) => return,
+            Message::Close(close) => {
+                let last = control::close_frame(close.as_ref());
+                return self.session.close_with(CloseReason::TransportClose, last);
+            }
+        };
+        match packet {
+            Ok(packet) => self.packet(packet),
+            Err(error) => {
+                self.session.engine().counters.bad_packets.add(1);
+                tracing::debug!(sid = self.session.sid(), %error, "bad Engine.IO packet");
+                self.session.close(CloseReason::ParseError);
+            }
+        }
+    }
+
+    fn packet(&mut self, packet: Packet) {
+        match self.session.receive(packet) {
+            Received::Nothing => {}
+            Received::Message(message) => A::message(&self.session, &mut self.inbox, message),
+            Received::Pong => self.session.send(&control::pong(), false),
+            Received::Close(reason) => self.session.close(reason),
+        }
+    }
+
+    /// Writes what only the driver can write. Ready when everything was said.
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(stream) = &mut self.stream {
+            match stream.poll_write(&self.session, cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => {
+                    self.session.close(CloseReason::TransportError);
+                    self.session.disconnect();
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+            while self.session.is_blocked() {
+                std::task::ready!(stream.poll_writable(cx));
+                self.session.unblock();
+            }
+        }
+        if self.session.is_drained() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Says what is left to say, for a bounded time.
+    fn farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let written = self.write(cx);
+        if self.session.is_gone() {
+            return Poll::Ready(());
+        }
+        if let Phase::Farewell(until) = &mut self.phase
+            && until.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(());
+        }
+        std::task::ready!(written);
+        match &mut self.stream {
+            Some(stream) => {
+                std::task::ready!(stream.poll_shutdown(cx));
+                stream.poll_discard(cx)
+            }
+            // A polling client comes for its answer, or does not.
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<A: Application> Future for Driver<A> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        this.session.register(cx);
+        let turn = Turn::of_connection();
+        if matches!(this.phase, Phase::Open) {
+            if this.receive(cx) {
+                cx.waker().wake_by_ref();
+            }
+            let _ = this.write(cx);
+        }
+        let running = A::poll(&this.session, &mut this.inbox, cx).is_pending();
+        if matches!(this.phase, Phase::Open) {
+            if this.session.take_app_due() {
+                A::due(&this.session, &mut this.inbox);
+            }
+            if this.session.is_gone() && this.session.ended().is_none() {
+                this.session.close(CloseReason::TransportError);
+            }
+            if let Some(reason) = this.session.ended() {
+                A::closed(&this.session, &mut this.inbox, reason);
+                let time = if this.stream.is_some() { WEBSOCKET_FAREWELL } else { POLLING_FAREWELL };
+                this.phase = Phase::Farewell(Box::pin(sleep_until(Instant::now() + time)));
+                cx.waker().wake_by_ref();
+            }
+        }
+        drop(turn);
+        if matches!(this.phase, Phase::Farewell(_)) && this.farewell(cx).is_ready() {
+            this.session.disconnect();
+            this.session.engine().forget(&this.session);
+            this.stream = None;
+            this.phase = Phase::Gone;
+        }
+        match this.phase {
+            Phase::Gone if !running => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl<A: Application> Drop for Driver<A> {
+    /// A driver that is dropped with its runtime has not cleaned up yet.
+    fn drop(&mut self) {
+        if matches!(self.phase, Phase::Open) {
+            self.session.close(CloseReason::ServerShuttingDown);
+            A::abandoned(&self.session, &mut self.inbox);
+        }
+        self.session.disconnect();
+        self.session.engine().forget(&self.session);
+    }
+}

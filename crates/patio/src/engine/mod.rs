@@ -1,0 +1,162 @@
+//! Engine.IO on tokio: sessions over long-polling and WebSocket, for both protocol revisions on one port.
+//!
+//! A request enters by [`request`]; it opens a session, or belongs to one. Each session has one
+//! [driver](driver), which calls the layer above ([`Application`]); what that layer sends waits in the session's
+//! [queue](outbound) until the [turn](flush) ends. Heartbeats and time limits are looked at by [`timers`].
+
+mod control;
+mod driver;
+pub(crate) mod flush;
+mod handshake;
+mod outbound;
+pub(crate) mod request;
+pub(crate) mod session;
+mod timers;
+pub(crate) mod transport;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use patio_proto::{
+    engine::{CloseReason, Message},
+    sid::Sid,
+};
+use tokio_util::task::TaskTracker;
+
+pub use self::{handshake::Handshake, request::ConnectionError};
+use self::{driver::Driver, flush::Flusher, outbound::Bounds, session::Session, timers::Timers};
+use crate::{config::Config, counters::Counters};
+
+/// What stands above a session: Socket.IO, or a plain Engine.IO application. One value of it belongs to each session.
+///
+/// Everything but [`Self::new`] is called by the session's driver, one call at a time and in the order of the packets.
+pub(crate) trait Application: Send + Sync + Sized + 'static {
+    /// What the server has for all its sessions.
+    type Shared: Send + Sync;
+
+    /// What only the driver touches: decoders, handlers that run.
+    type Inbox: Default + Send + Unpin;
+
+    /// What belongs to a new session; `request` are the extensions of the request that opens it.
+    fn new(engine: &Arc<Engine<Self>>, request: &::http::Extensions) -> Self;
+
+    /// The session is open.
+    fn opened(session: &Arc<Session<Self>>, inbox: &mut Self::Inbox);
+
+    /// A message came.
+    fn message(session: &Arc<Session<Self>>, inbox: &mut Self::Inbox, message: Message);
+
+    /// Whether more messages can be taken now.
+    fn wants_more(inbox: &Self::Inbox) -> bool;
+
+    /// Runs what runs. Ready when nothing does.
+    fn poll(session: &Arc<Session<Self>>, inbox: &mut Self::Inbox, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// The deadline that the layer set has passed.
+    fn due(session: &Arc<Session<Self>>, inbox: &mut Self::Inbox);
+
+    /// The session has ended.
+    fn closed(session: &Arc<Session<Self>>, inbox: &mut Self::Inbox, reason: CloseReason);
+
+    /// The runtime is going away: leave everything, run nothing.
+    fn abandoned(session: &Arc<Session<Self>>, inbox: &mut Self::Inbox);
+}
+
+/// All sessions of one server.
+pub(crate) struct Engine<A: Application> {
+    pub(crate) config: Config,
+    pub(crate) counters: Counters,
+    pub(crate) shared: A::Shared,
+    /// Every task of this server; `close()` waits until they have ended.
+    pub(crate) tasks: TaskTracker,
+    sessions: Mutex<HashMap<Box<str>, Arc<Session<A>>>>,
+    flusher: Flusher,
+    timers: Timers,
+    bounds: Bounds,
+    /// The low bits of ids: two ids of one process are never equal, whatever the random numbers are.
+    ids: AtomicU32,
+    /// Sessions and upgrades on their way, against the limit of connections.
+    open: AtomicUsize,
+    closing: AtomicBool,
+}
+
+impl<A: Application> Engine<A> {
+    pub(crate) fn new(config: Config, shared: A::Shared) -> Self {
+        Self {
+            counters: Counters::default(),
+            shared,
+            tasks: TaskTracker::new(),
+            sessions: Mutex::default(),
+            flusher: Flusher::default(),
+            timers: Timers::new(&config.timing),
+            bounds: Bounds {
+                bytes: config.limits.outbound_bytes,
+                packets: config.limits.outbound_packets,
+            },
+            ids: AtomicU32::new(0),
+            open: AtomicUsize::new(0),
+            closing: AtomicBool::new(false),
+            config,
+        }
+    }
+
+    /// Starts what runs beside the sessions, on the runtime of the first request.
+    fn start(&self) {
+        self.flusher.start();
+        self.timers.start();
+    }
+
+    /// An id that cannot be guessed: 96 random bits, and a counter.
+    pub(crate) fn new_id(&self) -> String {
+        let mut bytes = [0; 15];
+        // Without randomness ids could be guessed: better no server than that.
+        getrandom::fill(&mut bytes[..12]).expect("the operating system has random numbers");
+        bytes[12..].copy_from_slice(&self.ids.fetch_add(1, Ordering::Relaxed).to_be_bytes()[1..]);
+        Sid::from_random(bytes).to_string()
+    }
+
+    /// Whether new sessions are refused.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Refuses new sessions from now on.
+    pub(crate) fn begin_close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// The number of sessions: `io.engine.clientsCount`.
+    pub(crate) fn clients_count(&self) -> usize {
+        self.sessions.lock().len()
+    }
+
+    /// All sessions, for a shutdown.
+    pub(crate) fn sessions(&self) -> Vec<Arc<Session<A>>> {
+        self.sessions.lock().values().cloned().collect()
+    }
+
+    fn find(&self, sid: &str) -> Option<Arc<Session<A>>> {
+        self.sessions.lock().get(sid).cloned()
+    }
+
+    /// Lists a session and starts its driver.
+    fn adopt(&self, session: Arc<Session<A>>, stream: Option<Box<transport::websocket::Stream>>) {
+        self.counters.opened.add(1);
+        self.sessions.lock().insert(session.sid().into(), Arc::clone(&session));
+        self.tasks.spawn(Driver::new(session, stream).opened());
+    }
+
+    fn forget(&self, session: &Session<A>) {
+        if self.sessions.lock().remove(session.sid()).is_some() {
+            self.counters.closed.add(1);
+            self.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

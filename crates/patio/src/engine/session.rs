@@ -1,0 +1,605 @@
+//! The shell around one Engine.IO session: what other tasks may do to it.
+//!
+//! Anyone may queue packets, have them written, or close the session. Reading, and everything that calls upwards, is
+//! the [driver](super::driver)'s alone. The state that both touch stands under one lock, a leaf: nothing else is locked
+//! and no user code runs while it is held, and the longest thing done under it is one non-blocking write.
+
+use std::{
+    cell::RefCell,
+    io,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use patio_proto::{
+    encode::{Encoded, Form},
+    engine::{
+        self, CloseReason, Packet, Protocol, Transport,
+        session::{Due, Probe, Received},
+    },
+};
+use tokio::{net::TcpStream, sync::oneshot, time::Instant};
+
+use super::{
+    Application, Engine, Handshake, control,
+    flush::{self, Flush, Flusher},
+    outbound::Outbound,
+    timers::Timed,
+    transport::websocket::Stream,
+};
+
+/// One client's session, shared by its driver and by everyone who sends to it.
+pub(crate) struct Session<A: Application> {
+    link: Mutex<Link>,
+    /// Wakes the driver.
+    waker: AtomicWaker,
+    engine: Arc<Engine<A>>,
+    sid: Box<str>,
+    protocol: Protocol,
+    /// The client cannot take binary frames (`b64`).
+    base64: bool,
+    pub(crate) handshake: Handshake,
+    /// What the layer above keeps for this client.
+    pub(crate) app: A,
+}
+
+/// The state of the connection itself.
+struct Link {
+    machine: engine::Session,
+    outbound: Outbound,
+    sink: Sink,
+    /// What a POST brought and the driver has not taken yet: at most one request's packets.
+    posted: Option<Box<Posted>>,
+    /// A WebSocket that has taken over and waits for the driver to read from it.
+    handover: Option<Box<Stream>>,
+    /// The earliest deadline that the timers know of.
+    armed: Option<Instant>,
+    /// When the layer above wants to be woken: for a namespace, or for attachments.
+    app_deadline: Option<Instant>,
+    /// Why the session ended. Set once.
+    ended: Option<CloseReason>,
+    /// What ends the WebSocket once the queue is written.
+    last: Option<Bytes>,
+    /// Who waits until everything queued was handed to the kernel; woken by the write that empties the queue.
+    #[expect(clippy::box_collection, reason = "an idle connection pays 8 bytes for it instead of 24")]
+    flush_waiters: Option<Box<Vec<Waker>>>,
+    /// The session is in a list of sessions to be written.
+    scheduled: bool,
+    /// The kernel took less than it was given; the driver waits until it takes more.
+    blocked: bool,
+    /// A POST is on its way.
+    posting: bool,
+    /// The deadline of the layer above has passed.
+    app_due: bool,
+    /// The driver does not read for now, so the peer's silence is ours.
+    paused: bool,
+}
+
+/// Packets of one POST, and who waits until they are taken.
+pub(super) struct Posted {
+    pub(super) packets: Vec<Packet>,
+    /// What followed the packets could not be read.
+    pub(super) broken: bool,
+    pub(super) taken: oneshot::Sender<()>,
+}
+
+/// Where packets leave.
+pub(super) enum Sink {
+    /// Long-polling, and the GET that waits for an answer, if one does.
+    Polling(Option<oneshot::Sender<Answer>>),
+    /// A WebSocket on a plain TCP stream: any task may write.
+    Tcp(Arc<TcpStream>),
+    /// A WebSocket on any other stream: only the driver, which owns it, can write.
+    Driver,
+    /// Nowhere: the connection is gone.
+    Gone,
+}
+
+/// What a poll is answered with.
+pub(super) type Answer = Vec<Arc<Encoded>>;
+
+/// How a GET goes on.
+pub(super) enum PollTurn {
+    /// There was something to say.
+    Now(Answer),
+    /// Wait for it.
+    Later(oneshot::Receiver<Answer>),
+    /// Another GET waits already. The session is over.
+    Overlap,
+}
+
+thread_local! {
+    /// Where small packets are copied together before a write.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What every thread may do.
+impl<A: Application> Session<A> {
+    /// The id of the session: secret, it is all a client needs to take part in it.
+    pub(crate) fn sid(&self) -> &str {
+        &self.sid
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.link.lock().machine.transport()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.link.lock().machine.is_closed()
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine<A>> {
+        &self.engine
+    }
+
+    /// Wakes the driver, because there is something for it in the layer above.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
+    /// Queues a packet; it is written when the turn ends. A session that ended drops it. A volatile packet is dropped
+    /// unless it can be written at once. A client whose queue is full is let go.
+    pub(crate) fn send(self: &Arc<Self>, packet: &Arc<Encoded>, volatile: bool) {
+        let mut link = self.link.lock();
+        if link.machine.is_closed() {
+            drop(link);
+            self.engine.counters.sent_after_close.add(1);
+            return;
+        }
+        if volatile && !link.is_writable() {
+            drop(link);
+            self.engine.counters.volatile_dropped.add(1);
+            return;
+        }
+        if link.outbound.push(packet, &self.engine.bounds).is_err() {
+            drop(link);
+            self.engine.counters.slow_clients.add(1);
+            tracing::debug!(sid = %self.sid, "the client reads too slowly: its queue is full");
+            self.close(CloseReason::SlowClient);
+            return;
+        }
+        let schedule = !std::mem::replace(&mut link.scheduled, true);
+        drop(link);
+        if schedule {
+            flush::schedule(Arc::clone(self) as Arc<dyn Flush>);
+        }
+    }
+
+    /// Ready once everything queued so far was handed to the kernel or to a poll, or the session has ended.
+    pub(crate) fn poll_flushed(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut link = self.link.lock();
+        if link.outbound.is_empty() || matches!(link.sink, Sink::Gone) {
+            return Poll::Ready(());
+        }
+        link.flush_waiters.get_or_insert_default().push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Ends the session. What is queued is still written, as far as the peer takes it; the layer above is told by the
+    /// driver. Only the first reason counts.
+    pub(crate) fn close(self: &Arc<Self>, reason: CloseReason) {
+        self.close_with(reason, control::close_frame(None));
+    }
+
+    /// Ends the session; a WebSocket ends with the frame `last`.
+    pub(super) fn close_with(self: &Arc<Self>, reason: CloseReason, last: Bytes) {
+        let mut link = self.link.lock();
+        if !link.machine.close() {
+            return;
+        }
+        link.ended = Some(reason);
+        link.wake_flush_waiters();
+        match &mut link.sink {
+            Sink::Polling(waiting) => match waiting.take() {
+                Some(waiting) => {
+                    let mut answer = link.outbound.take();
+                    answer.push(control::close());
+                    // A poll that was given up meanwhile has nobody to tell.
+                    let _ = waiting.send(answer);
+                    link.sink = Sink::Gone;
+                }
+                None if reason.is_graceful() => {}
+                None => link.sink = Sink::Gone,
+            },
+            Sink::Tcp(_) | Sink::Driver => {
+                link.last = Some(last);
+                self.write(&mut link);
+            }
+            Sink::Gone => {}
+        }
+        drop(link);
+        self.wake();
+    }
+
+    /// Wakes the layer above at `at`, by its `expired`.
+    pub(crate) fn set_deadline(self: &Arc<Self>, at: Option<Instant>) {
+        let mut link = self.link.lock();
+        link.app_deadline = at;
+        self.arm(&mut link);
+    }
+
+    fn arm(self: &Arc<Self>, link: &mut Link) {
+        let heart = link.machine.deadline().map(Instant::from_std);
+        let Some(next) = heart.into_iter().chain(link.app_deadline).min() else { return };
+        if link.armed.is_none_or(|armed| next < armed) {
+            link.armed = Some(next);
+            let me = Arc::downgrade(self);
+            self.engine.timers.arm(next, me);
+        }
+    }
+
+    /// Writes what is queued, as far as the peer takes it. The lock of this connection is held around one non-blocking
+    /// write, so that nobody else's bytes come between.
+    fn write(&self, link: &mut Link) {
+        let form = self.form(link.machine.transport());
+        match &mut link.sink {
+            Sink::Polling(waiting) => {
+                if !link.outbound.is_empty()
+                    && let Some(waiting) = waiting.take()
+                {
+                    let _ = waiting.send(link.outbound.take());
+                }
+            }
+            Sink::Tcp(stream) if !link.blocked => {
+                let written = SCRATCH.with_borrow_mut(|scratch| {
+                    link.outbound.drain(form, scratch, |slices| match slices {
+                        [one] => stream.try_write(one),
+                        many => stream.try_write_vectored(many),
+                    })?;
+                    if let Some(last) = &link.last {
+                        // At most a few bytes behind an emptied queue: the kernel takes all or nothing of them.
+                        stream.try_write(last)?;
+                        link.last = None;
+                        self.waker.wake();
+                    }
+                    io::Result::Ok(())
+                });
+                match written {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        link.blocked = true;
+                        self.waker.wake();
+                    }
+                    Err(_) => {
+                        link.sink = Sink::Gone;
+                        link.outbound.take();
+                        self.waker.wake();
+                    }
+                }
+            }
+            Sink::Tcp(_) => {}
+            Sink::Driver => self.waker.wake(),
+            Sink::Gone => {
+                link.outbound.take();
+            }
+        }
+        if link.outbound.is_empty() {
+            link.wake_flush_waiters();
+        }
+    }
+
+    /// The bytes that this client understands.
+    pub(super) fn form(&self, transport: Transport) -> Form {
+        match (transport, self.protocol, self.base64) {
+            (Transport::WebSocket, Protocol::V4, _) => Form::WsV4,
+            (Transport::WebSocket, Protocol::V3, false) => Form::WsV3,
+            (Transport::WebSocket, Protocol::V3, true) => Form::WsV3Base64,
+            (Transport::Polling, Protocol::V4, _) => Form::PollV4,
+            (Transport::Polling, Protocol::V3, _) => Form::PollV3Text,
+        }
+    }
+
+    /// Whether the client can be sent bytes that are not text.
+    pub(super) fn takes_binary(&self) -> bool {
+        !self.base64
+    }
+}
+
+/// What the requests of a polling client do.
+impl<A: Application> Session<A> {
+    /// A session whose timers run from now on.
+    pub(super) fn open(
+        engine: &Arc<Engine<A>>,
+        handshake: Handshake,
+        extensions: &http::Extensions,
+        sid: String,
+        base64: bool,
+        machine: engine::Session,
+        sink: Sink,
+    ) -> Arc<Self> {
+        let session = Arc::new(Self {
+            protocol: machine.protocol(),
+            app: A::new(engine, extensions),
+            engine: Arc::clone(engine),
+            sid: sid.into(),
+            base64,
+            handshake,
+            waker: AtomicWaker::new(),
+            link: Mutex::new(Link {
+                machine,
+                outbound: Outbound::default(),
+                sink,
+                posted: None,
+                handover: None,
+                armed: None,
+                app_deadline: None,
+                ended: None,
+                last: None,
+                flush_waiters: None,
+                scheduled: false,
+                blocked: false,
+                posting: false,
+                app_due: false,
+                paused: false,
+            }),
+        });
+        session.arm(&mut session.link.lock());
+        session
+    }
+
+    /// A GET came.
+    pub(super) fn poll(self: &Arc<Self>) -> PollTurn {
+        let mut link = self.link.lock();
+        let closing = link.machine.is_closed();
+        let waits = match &link.sink {
+            Sink::Polling(waiting) => waiting.as_ref().is_some_and(|waiting| !waiting.is_closed()),
+            _ => return PollTurn::Now(vec![control::noop(), control::close()]),
+        };
+        if waits {
+            drop(link);
+            self.close(CloseReason::TransportError);
+            return PollTurn::Overlap;
+        }
+        if !link.outbound.is_empty() {
+            let answer = link.outbound.take();
+            link.wake_flush_waiters();
+            return PollTurn::Now(answer);
+        }
+        if closing {
+            link.sink = Sink::Gone;
+            drop(link);
+            self.wake();
+            return PollTurn::Now(vec![control::noop(), control::close()]);
+        }
+        let (answer, later) = oneshot::channel();
+        link.sink = Sink::Polling(Some(answer));
+        PollTurn::Later(later)
+    }
+
+    /// Answers a waiting GET with a noop, so that the client can finish its upgrade.
+    pub(super) fn release_poll(&self) {
+        if let Sink::Polling(waiting) = &mut self.link.lock().sink
+            && let Some(waiting) = waiting.take()
+        {
+            let _ = waiting.send(vec![control::noop()]);
+        }
+    }
+
+    /// A POST came. `None`: another one is on its way.
+    pub(super) fn begin_post(self: &Arc<Self>) -> Option<Posting<A>> {
+        let taken = std::mem::replace(&mut self.link.lock().posting, true);
+        (!taken).then(|| Posting(Arc::clone(self)))
+    }
+
+    /// A POST brought packets. The answer resolves when the driver has taken them. Errors: another POST's packets
+    /// still wait.
+    pub(super) fn post(&self, packets: Vec<Packet>, broken: bool) -> Result<oneshot::Receiver<()>, ()> {
+        let mut link = self.link.lock();
+        if link.posted.is_some() {
+            return Err(());
+        }
+        let (taken, wait) = oneshot::channel();
+        link.posted = Some(Box::new(Posted { packets, broken, taken }));
+        drop(link);
+        self.wake();
+        Ok(wait)
+    }
+
+    /// A WebSocket asks to take over. Until when it must have done so; `None`: it is refused.
+    pub(super) fn begin_upgrade(self: &Arc<Self>) -> Option<Instant> {
+        let mut link = self.link.lock();
+        let now = Instant::now();
+        let timing = self.engine.config.timing;
+        link.machine.begin_upgrade(&timing, now.into_std()).then_some(now + timing.upgrade_timeout)
+    }
+
+    /// A packet came over the candidate.
+    pub(super) fn probe(&self, packet: &Packet) -> Probe {
+        self.link.lock().machine.probe(packet)
+    }
+
+    /// The candidate is gone.
+    pub(super) fn abandon_upgrade(&self) {
+        self.link.lock().machine.abandon_upgrade();
+    }
+
+    /// The candidate has taken over: what is queued leaves by it, and the driver reads from it.
+    pub(super) fn switch(self: &Arc<Self>, stream: Box<Stream>) {
+        let mut link = self.link.lock();
+        if let Sink::Polling(Some(waiting)) = std::mem::replace(&mut link.sink, stream.sink()) {
+            let _ = waiting.send(vec![control::close()]);
+        }
+        link.handover = Some(stream);
+        self.write(&mut link);
+        drop(link);
+        self.wake();
+    }
+}
+
+/// What the driver does.
+impl<A: Application> Session<A> {
+    pub(super) fn register(&self, cx: &Context<'_>) {
+        self.waker.register(cx.waker());
+    }
+
+    /// What a packet from the peer asks for.
+    pub(super) fn receive(&self, packet: Packet) -> Received {
+        self.link.lock().machine.receive(packet, &self.engine.config.timing, Instant::now().into_std())
+    }
+
+    pub(super) fn take_posted(&self) -> Option<Box<Posted>> {
+        self.link.lock().posted.take()
+    }
+
+    pub(super) fn take_handover(&self) -> Option<Box<Stream>> {
+        self.link.lock().handover.take()
+    }
+
+    /// Why the session ended, once it has.
+    pub(super) fn ended(&self) -> Option<CloseReason> {
+        self.link.lock().ended
+    }
+
+    /// Whether the deadline of the layer above has passed; tells it once.
+    pub(super) fn take_app_due(&self) -> bool {
+        std::mem::take(&mut self.link.lock().app_due)
+    }
+
+    /// Whether the driver should wait for the kernel to take more.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.link.lock().blocked
+    }
+
+    /// The kernel takes more.
+    pub(super) fn unblock(&self) {
+        let mut link = self.link.lock();
+        link.blocked = false;
+        self.write(&mut link);
+    }
+
+    /// Whether everything was said, the closing frame included.
+    pub(super) fn is_drained(&self) -> bool {
+        let link = self.link.lock();
+        matches!(link.sink, Sink::Gone) || (link.outbound.is_empty() && link.last.is_none())
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.link.lock().sink, Sink::Gone)
+    }
+
+    /// Hands what is queued to a driver that owns its stream.
+    pub(super) fn drain_into(&self, out: &mut Vec<u8>, most: usize) {
+        let mut link = self.link.lock();
+        let form = self.form(Transport::WebSocket);
+        SCRATCH.with_borrow_mut(|scratch| {
+            // The error ends the loop; there is no other failure.
+            let _ = link.outbound.drain(form, scratch, |slices| {
+                if out.len() >= most {
+                    return Err(());
+                }
+                let before = out.len();
+                for slice in slices {
+                    out.extend_from_slice(slice);
+                }
+                Ok(out.len() - before)
+            });
+        });
+        if link.outbound.is_empty() {
+            if let Some(last) = link.last.take() {
+                out.extend_from_slice(&last);
+            }
+            link.wake_flush_waiters();
+        }
+    }
+
+    /// The connection is gone: nothing can be written any more, and its stream is let go.
+    pub(super) fn disconnect(&self) {
+        let mut link = self.link.lock();
+        link.sink = Sink::Gone;
+        link.handover = None;
+        link.last = None;
+        link.posted = None;
+        link.outbound.take();
+        link.wake_flush_waiters();
+    }
+
+    /// Whether the driver reads. A pause of ours never becomes a ping timeout.
+    pub(super) fn set_paused(&self, paused: bool) {
+        let mut link = self.link.lock();
+        if link.paused != paused {
+            link.paused = paused;
+            link.machine.excuse(&self.engine.config.timing, Instant::now().into_std());
+        }
+    }
+}
+
+/// A POST on its way; the next one may come when it is dropped.
+pub(super) struct Posting<A: Application>(Arc<Session<A>>);
+
+impl<A: Application> Drop for Posting<A> {
+    fn drop(&mut self) {
+        self.0.link.lock().posting = false;
+    }
+}
+
+impl Link {
+    /// Whether a packet queued now would be written at once.
+    fn is_writable(&self) -> bool {
+        self.outbound.is_empty()
+            && match &self.sink {
+                Sink::Polling(waiting) => waiting.as_ref().is_some_and(|waiting| !waiting.is_closed()),
+                Sink::Tcp(_) | Sink::Driver => !self.blocked,
+                Sink::Gone => false,
+            }
+    }
+
+    fn wake_flush_waiters(&mut self) {
+        for waiter in self.flush_waiters.take().into_iter().flat_map(|waiters| *waiters) {
+            waiter.wake();
+        }
+    }
+}
+
+impl<A: Application> Flush for Session<A> {
+    fn flush(self: Arc<Self>) {
+        let mut link = self.link.lock();
+        link.scheduled = false;
+        self.write(&mut link);
+    }
+
+    fn flusher(&self) -> &Flusher {
+        &self.engine.flusher
+    }
+}
+
+impl<A: Application> Timed for Session<A> {
+    fn expire(self: Arc<Self>, now: Instant) {
+        let timing = &self.engine.config.timing;
+        let mut link = self.link.lock();
+        link.armed = None;
+        if link.paused {
+            link.machine.excuse(timing, now.into_std());
+        }
+        let mut ping = false;
+        let mut timed_out = false;
+        while let Some(due) = link.machine.due(timing, now.into_std()) {
+            match due {
+                Due::Ping => ping = true,
+                // The candidate has a timer of its own, and finds itself abandoned.
+                Due::UpgradeTimeout => {}
+                Due::PingTimeout => {
+                    timed_out = true;
+                    break;
+                }
+            }
+        }
+        if link.app_deadline.take_if(|at| *at <= now).is_some() {
+            link.app_due = true;
+            self.waker.wake();
+        }
+        self.arm(&mut link);
+        drop(link);
+        if timed_out {
+            self.close(CloseReason::PingTimeout);
+        } else if ping {
+            self.send(&control::ping(), false);
+        }
+    }
+}

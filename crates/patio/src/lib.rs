@@ -1,10 +1,53 @@
-//! patio
+//! Socket.IO for Rust.
+//!
+//! (to be written)
 
-#[cfg_attr(not(test), expect(dead_code, reason = "used by the service once it lands"))]
+// Server and sockets name this crate's `http` module; the crate of that name is `::http`.
+mod ack;
+mod builder;
+mod config;
+mod connection;
+mod counters;
+mod engine;
+mod error;
+mod extensions;
+pub mod extract;
+pub mod handler;
 mod http;
+mod hub;
+mod listeners;
+mod namespace;
+mod operator;
+mod reason;
+mod refusal;
+mod reply;
+mod rooms;
 #[cfg(feature = "serve")]
 mod serve;
+mod server;
+mod service;
+mod socket;
 
+pub use patio_adapter::{IntoRooms, Room};
+pub use patio_proto::{encode::Parser, engine::{Protocol, Transport}, payload::Payload, value::Value};
+
+pub use self::{
+    ack::{AckFuture, AckRequest, BroadcastAck, BroadcastAcks, Missing, PartialAnswers},
+    builder::{ConnectionStateRecovery, ServerBuilder},
+    counters::CounterSnapshot,
+    engine::{ConnectionError, Handshake},
+    error::{AckError, BuildError, EmitError, RESERVED_EVENTS},
+    extensions::Extensions,
+    namespace::Namespace,
+    operator::BroadcastOperator,
+    reason::DisconnectReason,
+    refusal::Refusal,
+    reply::{IntoAck, IntoReply, Reply},
+    rooms::RoomEvent,
+    server::{EngineHandle, FailedHandler, NamespaceHandle, Server, ServerAnswers},
+    service::{NotFound, SocketIoLayer, SocketIoService},
+    socket::{Conn, Socket, SocketEmitter},
+};
 pub use self::http::{
     cookie::{Cookie, CookieError, Priority, SameSite},
     cors::{Cors, CorsError},

@@ -1,0 +1,340 @@
+//! A running namespace on this server: its sockets and rooms, its handlers, its adapter.
+//!
+//! Operators ask the adapter, the adapter asks back here ([`Local`]) for what concerns this server. Nothing is written
+//! and no user code runs while the index is locked: receivers are resolved first, then queued for.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use patio_adapter::{
+    Adapter, AdapterFactory, AnswerSink, Asked, BroadcastOptions, LazyJson, Local, Offset, Reply, Room, SessionRecord,
+    SocketSnapshot,
+};
+use patio_proto::{
+    Text,
+    encode::{Encoded, Parser},
+    packet::{Kind, Packet},
+    payload::Payload,
+};
+
+use crate::{
+    engine::{Handshake, flush::Turn},
+    namespace::Namespace,
+    rooms::{RoomEvent, Rooms},
+    socket::{Socket, Waiting},
+};
+
+/// A running namespace.
+pub(crate) struct Hub {
+    name: Text,
+    parser: Parser,
+    /// Whether sockets may be restored, so that what is sent to one of them is recorded.
+    records: bool,
+    declared: ArcSwap<Namespace>,
+    rooms: Mutex<Rooms<Socket>>,
+    adapter: OnceLock<Arc<dyn Adapter>>,
+    /// Ack ids, of single sockets and of broadcasts alike, so that one encoding serves all receivers.
+    ack_ids: AtomicU64,
+    /// Whether it was made by a dynamic namespace.
+    pub(crate) dynamic: bool,
+    /// Sockets that are connecting: a child namespace is not removed under them.
+    pub(crate) connecting: AtomicUsize,
+}
+
+impl Hub {
+    pub(crate) fn new(
+        name: Text,
+        parser: Parser,
+        records: bool,
+        declared: Namespace,
+        dynamic: bool,
+        factory: &dyn AdapterFactory,
+    ) -> Arc<Self> {
+        let hub = Arc::new(Self {
+            name,
+            parser,
+            records,
+            declared: ArcSwap::from_pointee(declared),
+            rooms: Mutex::default(),
+            adapter: OnceLock::new(),
+            ack_ids: AtomicU64::new(0),
+            dynamic,
+            connecting: AtomicUsize::new(0),
+        });
+        let local: Arc<dyn Local> = Arc::clone(&hub) as Arc<dyn Local>;
+        let adapter = factory.create(&hub.name, Arc::downgrade(&local));
+        // Set here and nowhere else.
+        let _ = hub.adapter.set(adapter);
+        hub
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn nsp(&self) -> Text {
+        self.name.clone()
+    }
+
+    pub(crate) fn parser(&self) -> Parser {
+        self.parser
+    }
+
+    pub(crate) fn records(&self) -> bool {
+        self.records
+    }
+
+    pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {
+        self.adapter.get().expect("a hub is made with its adapter")
+    }
+
+    pub(crate) fn declared(&self) -> arc_swap::Guard<Arc<Namespace>> {
+        self.declared.load()
+    }
+
+    /// Adds handlers to those that are declared.
+    pub(crate) fn declare(&self, more: Namespace) {
+        self.declared.rcu(|declared| {
+            let mut both = (**declared).clone();
+            both.extend(more.clone());
+            both
+        });
+    }
+
+    pub(crate) fn next_ack_id(&self) -> u64 {
+        self.ack_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Lists a socket, and joins it to the rooms that it asked for before. False: the id is taken.
+    pub(crate) fn insert(&self, socket: &Socket, recovered: bool) -> bool {
+        self.change(|rooms, events| {
+            let Some(slot) = rooms.insert(socket.id().clone(), socket.clone(), events) else { return false };
+            for room in socket.set_connected(slot, recovered) {
+                rooms.join(slot, &room, events);
+            }
+            true
+        })
+    }
+
+    /// Takes a socket out of everything; the rooms that it was in.
+    pub(crate) fn remove(&self, socket: &Socket) -> Vec<Room> {
+        self.change(|rooms, events| rooms.remove(socket.slot(), events))
+    }
+
+    pub(crate) fn join_socket(&self, socket: &Socket, names: &[Room]) {
+        self.change(|rooms, events| {
+            if socket.is_connected() {
+                for name in names {
+                    rooms.join(socket.slot(), name, events);
+                }
+            }
+        });
+    }
+
+    pub(crate) fn leave_socket(&self, socket: &Socket, name: &str) {
+        self.change(|rooms, events| {
+            if socket.is_connected() {
+                rooms.leave(socket.slot(), name, events);
+            }
+        });
+    }
+
+    pub(crate) fn rooms_of(&self, socket: &Socket) -> Vec<Room> {
+        self.rooms.lock().rooms_of(socket.slot())
+    }
+
+    pub(crate) fn socket(&self, id: &str) -> Option<Socket> {
+        self.rooms.lock().get(id).cloned()
+    }
+
+    pub(crate) fn sockets(&self) -> Vec<Socket> {
+        self.rooms.lock().select(&BroadcastOptions::everyone())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rooms.lock().len()
+    }
+
+    pub(crate) fn room_len(&self, room: &str) -> usize {
+        self.rooms.lock().room_len(room)
+    }
+
+    fn select(&self, options: &BroadcastOptions) -> Vec<Socket> {
+        self.rooms.lock().select(options)
+    }
+
+    /// Changes the index, and tells about it when it is unlocked again.
+    fn change<R>(&self, change: impl FnOnce(&mut Rooms<Socket>, &mut Vec<RoomEvent>) -> R) -> R {
+        let mut events = Vec::new();
+        let done = change(&mut self.rooms.lock(), &mut events);
+        if let Some(adapter) = self.adapter.get() {
+            for event in &events {
+                match event {
+                    RoomEvent::Create(room) => adapter.room_created(room),
+                    RoomEvent::Delete(room) => adapter.room_deleted(room),
+                    RoomEvent::Join(..) | RoomEvent::Leave(..) => {}
+                }
+            }
+        }
+        let declared = self.declared.load();
+        for listener in &declared.room_listeners {
+            events.iter().for_each(|event| listener(event));
+        }
+        done
+    }
+
+    fn encode(&self, packet: &Packet, options: &BroadcastOptions) -> Arc<Encoded> {
+        let encoded = Encoded::packet_with(self.parser, packet);
+        Arc::new(if options.flags.compress == Some(false) { encoded.uncompressed() } else { encoded })
+    }
+
+    /// What is kept of a socket that may come back.
+    pub(crate) fn record(&self, socket: &Socket, rooms: Vec<Room>) -> Option<SessionRecord> {
+        let pid = socket.pid()?;
+        Some(SessionRecord { sid: socket.id().clone(), pid: pid.into(), rooms, data: socket.data() })
+    }
+}
+
+impl Local for Hub {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn broadcast(&self, payload: &Payload, options: &BroadcastOptions, offset: Option<&Offset>) {
+        let payload = match offset {
+            Some(offset) => payload.with_appended_str(offset.as_str()),
+            None => payload.clone(),
+        };
+        let packet = Packet::event(self.name.clone(), payload);
+        let encoded = self.encode(&packet, options);
+        let receivers = self.select(options);
+        let turn = Turn::of_caller();
+        for socket in &receivers {
+            socket.deliver(&encoded, &packet, options.flags.volatile);
+        }
+        drop(turn);
+    }
+
+    fn broadcast_with_ack(&self, payload: &Payload, options: &BroadcastOptions, answers: AnswerSink) -> Asked {
+        let id = self.next_ack_id();
+        let packet =
+            Packet::new(self.name.clone(), Kind::Event { id: Some(id), payload: payload.clone() });
+        let encoded = self.encode(&packet, options);
+        let mut receivers = self.select(options);
+        receivers.retain(|socket| socket.expect_ack(id, Waiting::Many(answers.clone())));
+        let turn = Turn::of_caller();
+        for socket in &receivers {
+            socket.deliver(&encoded, &packet, options.flags.volatile);
+        }
+        drop(turn);
+        let asked = receivers.iter().map(|socket| socket.id().clone()).collect();
+        Asked::new(asked, move || {
+            for socket in receivers {
+                if socket.forget_ack(id) {
+                    socket.session().engine().counters.ack_timeouts.add(1);
+                }
+            }
+        })
+    }
+
+    fn count(&self, options: &BroadcastOptions) -> usize {
+        let mut count = 0;
+        self.rooms.lock().each(options, |_| count += 1);
+        count
+    }
+
+    fn socket_ids(&self, options: &BroadcastOptions) -> Vec<Room> {
+        self.select(options).iter().map(|socket| socket.id().clone()).collect()
+    }
+
+    fn fetch_sockets(&self, options: &BroadcastOptions) -> Vec<SocketSnapshot> {
+        let sockets = self.select(options);
+        sockets
+            .into_iter()
+            .map(|socket| SocketSnapshot {
+                id: socket.id().clone(),
+                rooms: socket.rooms(),
+                data: socket.data(),
+                handshake: LazyJson::new(move || handshake_json(socket.handshake(), socket.auth_payload())),
+            })
+            .collect()
+    }
+
+    fn join(&self, options: &BroadcastOptions, names: &[Room]) {
+        self.change(|rooms, events| {
+            for socket in rooms.select(options) {
+                names.iter().for_each(|name| rooms.join(socket.slot(), name, events));
+            }
+        });
+    }
+
+    fn leave(&self, options: &BroadcastOptions, names: &[Room]) {
+        self.change(|rooms, events| {
+            for socket in rooms.select(options) {
+                names.iter().for_each(|name| rooms.leave(socket.slot(), name, events));
+            }
+        });
+    }
+
+    fn disconnect(&self, options: &BroadcastOptions, close: bool) {
+        for socket in self.select(options) {
+            socket.disconnect(close);
+        }
+    }
+
+    fn rooms(&self) -> Vec<Room> {
+        self.rooms.lock().names()
+    }
+
+    fn server_side_emit(&self, payload: Payload, reply: Option<Reply>) {
+        let declared = self.declared.load();
+        let name = payload.event_name().unwrap_or_default();
+        let mut reply = reply;
+        for listener in declared.server_listeners.get(&*name).into_iter().flatten() {
+            // The first listener may answer.
+            listener(&payload, reply.take());
+        }
+    }
+}
+
+/// The handshake as other servers see it: the keys of Node's `socket.handshake`, in its order.
+fn handshake_json(handshake: &Handshake, auth: Option<Payload>) -> String {
+    use serde::ser::SerializeMap;
+
+    struct Pairs<I>(I);
+
+    impl<'a, I: Iterator<Item = (&'a str, std::borrow::Cow<'a, str>)> + Clone> serde::Serialize for Pairs<I> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map(self.0.clone())
+        }
+    }
+
+    struct AsNode<'a>(&'a Handshake, Option<Payload>);
+
+    impl serde::Serialize for AsNode<'_> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let Self(handshake, auth) = self;
+            let headers = handshake.headers().iter().map(|(name, value)| (name, String::from_utf8_lossy(value)));
+            let query = handshake.query();
+            let query = query.iter().map(|(name, value)| (name, value.into()));
+            let mut map = serializer.serialize_map(None)?;
+            map.serialize_entry("headers", &Pairs(headers))?;
+            map.serialize_entry("time", &httpdate::fmt_http_date(handshake.time()))?;
+            map.serialize_entry("address", &handshake.address().map(|address| address.ip().to_string()))?;
+            map.serialize_entry("xdomain", &handshake.xdomain())?;
+            map.serialize_entry("secure", &handshake.secure())?;
+            map.serialize_entry("issued", &handshake.issued())?;
+            map.serialize_entry("url", handshake.url())?;
+            map.serialize_entry("query", &Pairs(query))?;
+            let auth = auth.as_ref().and_then(|auth| auth.to_value().ok());
+            map.serialize_entry("auth", &auth.unwrap_or_else(|| serde_json::json!({}).into()))?;
+            map.end()
+        }
+    }
+
+    serde_json::to_string(&AsNode(handshake, auth)).unwrap_or_else(|_| "{}".into())
+}

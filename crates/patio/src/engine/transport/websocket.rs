@@ -108,6 +108,8 @@ impl Stream {
     }
 
     fn new(io: Io, early: Bytes, max_message: usize) -> Self {
+        // Even an empty handle pins the HTTP server's read buffer: 8 KiB a connection.
+        let early = if early.is_empty() { Bytes::new() } else { early };
         Self {
             io,
             decoder: ws::Decoder::new(Role::Server, max_message),
@@ -143,6 +145,10 @@ impl Stream {
             let early = self.early.split_to(self.early.len().min(buffer.len()));
             let bytes = &mut buffer[..early.len()];
             bytes.copy_from_slice(&early);
+            if self.early.is_empty() {
+                // What is left of it is a handle that pins the HTTP server's whole buffer.
+                self.early = Bytes::new();
+            }
             return Poll::Ready(Ok(Read::Bytes(bytes)));
         }
         let read = match &mut self.io {

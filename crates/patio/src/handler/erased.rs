@@ -77,11 +77,6 @@ impl<K: Kind> Erased<K> {
         pickers.extend(&self.needs());
     }
 
-    /// Where the handler was declared.
-    pub(crate) fn location(&self) -> &'static Location<'static> {
-        self.at
-    }
-
     fn needs(&self) -> Needs {
         let mut needs = Needs::default();
         self.handler.get().needs(&mut needs);

@@ -21,7 +21,7 @@ use serde_json::json;
 use super::{
     Call, HandlerError,
     erased::{ConnectHandler, DisconnectHandler, Erased, EventHandler, Middleware, PacketMiddleware},
-    testing,
+    testing::TestSocket,
 };
 use crate::{
     extract::{
@@ -35,26 +35,27 @@ use crate::{
     socket::Socket,
 };
 
-fn socket() -> Socket {
-    testing::socket(StateMap::default(), None)
+/// A socket whose client sent `auth`.
+fn socket_with(auth: serde_json::Value) -> TestSocket {
+    TestSocket::of(Server::builder(), Some(auth))
 }
 
 /// Calls `handler` with the event `["event", …args]` and the ack id 7: what it sent and what it reported.
 fn call_with<T: Serialize>(
-    socket: &Socket,
+    socket: &TestSocket,
     handler: &EventHandler,
     args: &T,
 ) -> (Vec<String>, Result<(), HandlerError>) {
     let payload = Payload::event("event", args).expect("arguments are serialisable");
-    let outcome = match handler.call(Call::event(socket.clone(), payload, Some(7))) {
+    let outcome = match handler.call(Call::event(Socket::clone(socket), payload, Some(7))) {
         Ok(future) => future.now_or_never().expect("the handler does not wait"),
         Err(error) => Err(error.into()),
     };
-    (testing::acks(socket), outcome)
+    (socket.acks(), outcome)
 }
 
 fn call<T: Serialize>(handler: &EventHandler, args: &T) -> (Vec<String>, Result<(), HandlerError>) {
-    call_with(&socket(), handler, args)
+    call_with(&TestSocket::new(), handler, args)
 }
 
 /// The acks of a handler that succeeds.
@@ -118,7 +119,9 @@ fn nothing_is_serialised_for_a_client_that_asked_for_nothing() {
         }
     }
     let handler: EventHandler = Erased::new(async || Reply(Never));
-    let future = handler.call(Call::event(socket(), Payload::empty(), None)).expect("nothing is extracted");
+    let future = handler
+        .call(Call::event(Socket::clone(&TestSocket::new()), Payload::empty(), None))
+        .expect("nothing is extracted");
     assert!(matches!(future.now_or_never(), Some(Ok(()))));
 }
 
@@ -141,11 +144,11 @@ fn an_extracted_ack_turns_the_return_value_off() {
             kept.lock().expect("no panic").replace(ack);
         })
     };
-    let socket = socket();
+    let socket = TestSocket::new();
     assert_eq!(call_with(&socket, &later, &()).0, [""; 0]);
     let ack = kept.lock().expect("no panic").take().expect("the handler kept it");
     ack.send("late").expect("text is serialisable");
-    assert_eq!(testing::acks(&socket), [r#"7["late"]"#]);
+    assert_eq!(socket.acks(), [r#"7["late"]"#]);
 }
 
 #[test]
@@ -198,7 +201,7 @@ fn state_is_found_by_its_type() {
     let handler: EventHandler =
         Erased::new(async |State(db): State<Db>, none: Option<State<u8>>| Reply((db.0, none.is_none())));
     handler.check(&states);
-    let socket = testing::socket(states, None);
+    let socket = TestSocket::of(Server::builder().state(Db("main")), None);
     assert_eq!(call_with(&socket, &handler, &()).0, [r#"7["main",true]"#]);
 }
 
@@ -208,7 +211,8 @@ fn missing_state_is_named_with_the_place_of_the_handler() {
     let missing = handler.missing_state(&StateMap::default()).expect("it is missing");
     assert!(missing.contains(&format!("{}:{line}:", file!())), "{missing}");
     assert!(missing.contains("State<patio::handler::tests::Db>"), "{missing}");
-    let panic = catch_unwind(AssertUnwindSafe(|| handler.check(&StateMap::default()))).expect_err("it panics");
+    let panic =
+        catch_unwind(AssertUnwindSafe(|| handler.check(&StateMap::default()))).expect_err("it panics");
     assert_eq!(HandlerError::panicked(panic).to_string(), format!("the handler panicked: {missing}"));
 }
 
@@ -218,7 +222,7 @@ fn extensions_are_those_of_the_socket() {
         Erased::new(async |Extension(n): Extension<u8>, other: Result<Extension<i8>, MissingExtension>| {
             Reply((n, other.map_or_else(|missing| missing.to_string(), |_| String::new())))
         });
-    let socket = socket();
+    let socket = TestSocket::new();
     assert!(call_with(&socket, &handler, &()).1.is_err());
     socket.extensions().insert(5_u8);
     assert!(call_with(&socket, &handler, &()).0[0].starts_with(r#"7[5,"no extension of type i8"#));
@@ -235,9 +239,9 @@ fn auth_is_an_empty_object_if_there_is_none() {
         Reply((login.token, given.is_some()))
     });
     assert_eq!(call(&handler, &()).0, [r#"7["",false]"#]);
-    let with_auth = testing::socket(StateMap::default(), Some(json!({ "token": "t" })));
+    let with_auth = socket_with(json!({ "token": "t" }));
     assert_eq!(call_with(&with_auth, &handler, &()).0, [r#"7["t",true]"#]);
-    let malformed = testing::socket(StateMap::default(), Some(json!({ "token": 1 })));
+    let malformed = socket_with(json!({ "token": 1 }));
     assert!(matches!(call_with(&malformed, &handler, &()).1, Err(HandlerError::Extract(_))));
 }
 
@@ -248,7 +252,10 @@ fn connections_and_disconnections_have_handlers_without_payload() {
             assert!(event.is_none());
             Err("failed".to_owned())
         });
-    let outcome = joined.call(Call::connect(socket())).expect("all is extracted").now_or_never();
+    let outcome = joined
+        .call(Call::connect(Socket::clone(&TestSocket::new())))
+        .expect("all is extracted")
+        .now_or_never();
     assert!(matches!(outcome, Some(Err(HandlerError::Failed(text))) if text == "failed"));
 
     let reasons = Arc::new(Mutex::new(Vec::new()));
@@ -256,7 +263,7 @@ fn connections_and_disconnections_have_handlers_without_payload() {
         let reasons = Arc::clone(&reasons);
         Erased::new(async move |reason: DisconnectReason| reasons.lock().expect("no panic").push(reason))
     };
-    let call = Call::disconnect(socket(), DisconnectReason::PingTimeout);
+    let call = Call::disconnect(Socket::clone(&TestSocket::new()), DisconnectReason::PingTimeout);
     assert!(matches!(left.call(call).expect("all is extracted").now_or_never(), Some(Ok(()))));
     assert_eq!(*reasons.lock().expect("no panic"), [DisconnectReason::PingTimeout]);
 
@@ -279,10 +286,11 @@ fn middlewares_refuse() {
         Some(_) => Ok(()),
         None => Err("not authorized"),
     });
-    let verdict =
-        |socket: Socket| guard.call(Call::connect(socket)).expect("all is extracted").now_or_never();
-    assert_eq!(verdict(socket()), Some(Err(Refusal::new("not authorized"))));
-    assert_eq!(verdict(testing::socket(StateMap::default(), Some(json!(1)))), Some(Ok(())));
+    let verdict = |socket: &TestSocket| {
+        guard.call(Call::connect(Socket::clone(socket))).expect("all is extracted").now_or_never()
+    };
+    assert_eq!(verdict(&TestSocket::new()), Some(Err(Refusal::new("not authorized"))));
+    assert_eq!(verdict(&socket_with(json!({ "token": "t" }))), Some(Ok(())));
 
     let filter: PacketMiddleware =
         Erased::new(async |_: Socket, Event(name): Event, RawData(_): RawData| -> Result<(), Refusal> {
@@ -290,7 +298,10 @@ fn middlewares_refuse() {
         });
     let verdict = |name| {
         let payload = Payload::event(name, &()).expect("text is serialisable");
-        filter.call(Call::event(socket(), payload, None)).expect("all is extracted").now_or_never()
+        filter
+            .call(Call::event(Socket::clone(&TestSocket::new()), payload, None))
+            .expect("all is extracted")
+            .now_or_never()
     };
     assert_eq!(verdict("secret"), Some(Err(Refusal::new("no"))));
     assert_eq!(verdict("open"), Some(Ok(())));
@@ -393,12 +404,13 @@ fn handlers_start_when_their_future_is_polled_and_own_what_they_need() {
         drop(socket);
         Reply(n)
     });
-    let socket = socket();
+    let socket = TestSocket::new();
     let payload = Payload::event("event", &1).expect("a number is serialisable");
-    let mut future = handler.call(Call::event(socket.clone(), payload, Some(1))).expect("all is extracted");
+    let mut future =
+        handler.call(Call::event(Socket::clone(&socket), payload, Some(1))).expect("all is extracted");
     drop(handler);
     assert!((&mut future).now_or_never().is_none());
-    assert!(testing::acks(&socket).is_empty());
+    assert!(socket.acks().is_empty());
     assert!(matches!(future.now_or_never(), Some(Ok(()))));
-    assert_eq!(testing::acks(&socket), ["1[1]"]);
+    assert_eq!(socket.acks(), ["1[1]"]);
 }

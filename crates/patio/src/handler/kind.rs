@@ -61,6 +61,17 @@ impl Kind for of::Packet {
     type Output = Result<(), Refusal>;
 }
 
+/// What an async function returns: any future.
+#[diagnostic::on_unimplemented(
+    message = "a handler must be `async`, but this one returns `{Self}`",
+    label = "`async` is missing",
+    note = "write `async fn …`, `async |…| …` or, if the closure captures, `async move |…| …`"
+)]
+pub trait Async: Future {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Future> Async for T {}
+
 /// A function that is a handler of kind `K`.
 ///
 /// There is one implementation for each kind, and each asks one thing at a time: so what the compiler reports of a wrong
@@ -78,7 +89,7 @@ pub trait Handle<K: Kind, M>: Clone + Send + Sync + 'static {
 impl<F, M, A> Handle<of::Event, (M, A)> for F
 where
     F: Function<A> + Clone + Send + Sync + 'static,
-    F::Return: Future + Send + 'static,
+    F::Return: Async + Send + 'static,
     <F::Return as Future>::Output: IntoReply,
     A: FromCall<M>,
 {
@@ -97,7 +108,7 @@ where
 impl<F, M, A> Handle<of::Packet, (M, A)> for F
 where
     F: Function<A> + Clone + Send + Sync + 'static,
-    F::Return: Future + Send + 'static,
+    F::Return: Async + Send + 'static,
     <F::Return as Future>::Output: IntoVerdict,
     A: FromCall<M>,
 {
@@ -116,7 +127,7 @@ macro_rules! without_payload {
         impl<F, A> Handle<of::$kind, A> for F
         where
             F: Function<A> + Clone + Send + Sync + 'static,
-            F::Return: Future + Send + 'static,
+            F::Return: Async + Send + 'static,
             <F::Return as Future>::Output: $Return,
             A: FromCallParts,
         {

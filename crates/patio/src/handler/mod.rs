@@ -37,7 +37,7 @@ mod tests;
 
 pub use self::{
     call::Call,
-    error::{ExtractError, HandlerError},
+    error::{ExtractError, HandlerError, IntoOutcome, IntoVerdict},
 };
 use self::{kind::Handle, kind::of};
 

@@ -45,7 +45,12 @@ struct Pending {
 }
 
 impl<R> AckRequest<R> {
-    pub(crate) fn send(socket: &Socket, event: &str, data: &(impl Serialize + ?Sized), volatile: bool) -> Self {
+    pub(crate) fn send(
+        socket: &Socket,
+        event: &str,
+        data: &(impl Serialize + ?Sized),
+        volatile: bool,
+    ) -> Self {
         Self {
             pending: Pending::send(socket, event, data, volatile),
             timeout: socket.session().engine().config.ack_timeout,
@@ -175,14 +180,23 @@ impl<R: DeserializeOwned> BroadcastAcks<R> {
     pub(crate) fn new(events: Result<BoxStream<'static, AckEvent>, EmitError>) -> Self {
         match events {
             Ok(events) => Self { events, failed: None, answer: PhantomData },
-            Err(error) => Self { events: futures_util::stream::empty().boxed(), failed: Some(error), answer: PhantomData },
+            Err(error) => Self {
+                events: futures_util::stream::empty().boxed(),
+                failed: Some(error),
+                answer: PhantomData,
+            },
         }
     }
 
     /// All answers. Errors: someone did not answer, or answered something else; the error holds the others' answers.
     /// The callback `(err, responses)` in Socket.IO.
     pub async fn all(mut self) -> Result<Vec<R>, PartialAnswers<R>> {
-        let mut partial = PartialAnswers { answers: Vec::new(), missing: Missing::default(), invalid: 0, failed: self.failed.take() };
+        let mut partial = PartialAnswers {
+            answers: Vec::new(),
+            missing: Missing::default(),
+            invalid: 0,
+            failed: self.failed.take(),
+        };
         while let Some(ack) = self.next().await {
             match ack {
                 BroadcastAck::Answer { value, .. } => partial.answers.push(value),
@@ -244,7 +258,12 @@ impl<R> fmt::Display for PartialAnswers<R> {
             return write!(f, "nobody was asked: {failed}");
         }
         let missing = self.missing.sockets.len() + self.missing.others;
-        write!(f, "operation has timed out: {} answers, {missing} missing, {} invalid", self.answers.len(), self.invalid)
+        write!(
+            f,
+            "operation has timed out: {} answers, {missing} missing, {} invalid",
+            self.answers.len(),
+            self.invalid
+        )
     }
 }
 

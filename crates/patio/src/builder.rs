@@ -9,11 +9,7 @@ use patio_adapter::{
     AdapterFactory,
     memory::{Memory, MemoryRecovery},
 };
-use patio_proto::{
-    Text,
-    encode::Parser,
-    engine::Transport,
-};
+use patio_proto::{Text, encode::Parser, engine::Transport};
 
 use crate::{
     config::{Config, Recovery},
@@ -182,13 +178,19 @@ impl ServerBuilder {
 
     /// Makes the session ids; `None`, an empty one or one that is in use refuses the request. They must not be
     /// guessable. Default: 96 random bits and a counter. `io.engine.generateId` in Socket.IO.
-    pub fn generate_id(mut self, generate: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
+    pub fn generate_id(
+        mut self,
+        generate: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
         self.config.generate_id = Some(Arc::new(generate));
         self
     }
 
     /// Changes the headers of the first answer of each session. `io.engine.on("initial_headers")` in Socket.IO.
-    pub fn initial_headers(mut self, change: impl Fn(&mut HeaderMap, &Parts) + Send + Sync + 'static) -> Self {
+    pub fn initial_headers(
+        mut self,
+        change: impl Fn(&mut HeaderMap, &Parts) + Send + Sync + 'static,
+    ) -> Self {
         self.config.initial_headers = Some(Arc::new(change));
         self
     }
@@ -268,15 +270,18 @@ impl ServerBuilder {
         if let Some(cookie) = &config.cookie {
             cookie.check().map_err(BuildError::new)?;
         }
-        let client = match &config.serve_client {
-            None => None,
-            Some(folder) => Some(ServeClient::from_folder(folder).map_err(|error| {
-                BuildError::new(format!("serve_client: {}: {error}", folder.display()))
-            })?),
-        };
+        let client =
+            match &config.serve_client {
+                None => None,
+                Some(folder) => Some(ServeClient::from_folder(folder).map_err(|error| {
+                    BuildError::new(format!("serve_client: {}: {error}", folder.display()))
+                })?),
+            };
         let adapter: Arc<dyn AdapterFactory> = match (adapter, &config.recovery) {
             (Some(adapter), Some(_)) if !adapter.recovery() => {
-                return Err(BuildError::new("connection_state_recovery: the adapter cannot restore sessions"));
+                return Err(BuildError::new(
+                    "connection_state_recovery: the adapter cannot restore sessions",
+                ));
             }
             (Some(adapter), _) => adapter,
             (None, Some(recovery)) => Arc::new(Memory::with_recovery(MemoryRecovery {

@@ -42,8 +42,8 @@ use crate::{
     },
     http::query::Query,
     hub::Hub,
-    refusal::Refusal,
     reason::DisconnectReason,
+    refusal::Refusal,
     server::Shared,
     socket::Socket,
 };
@@ -114,7 +114,11 @@ enum Done {
     /// A handler has ended.
     Handled(Socket, Result<(), HandlerError>),
     /// The middlewares have spoken about a CONNECT.
-    Connect { socket: Socket, verdict: Result<(), Refusal>, restored: Option<Restored> },
+    Connect {
+        socket: Socket,
+        verdict: Result<(), Refusal>,
+        restored: Option<Restored>,
+    },
     /// The connect handlers have ended.
     SetUp(Socket),
     /// The packet middlewares let an event pass.
@@ -221,7 +225,8 @@ impl Application for Connection {
         inbox.attachments_by = None;
         let mut driver = Driver { session, inbox };
         for socket in session.app.sockets() {
-            let record = driver.recoverable(reason).then(|| socket.hub().record(&socket, socket.rooms())).flatten();
+            let record =
+                driver.recoverable(reason).then(|| socket.hub().record(&socket, socket.rooms())).flatten();
             if socket.end(reason.into())
                 && let Some(record) = record
             {
@@ -447,7 +452,9 @@ impl Driver<'_> {
         let hub = Arc::clone(socket.hub());
         if let Some(restored) = &restored {
             let own = socket.id().clone();
-            socket.join(restored.session.rooms.iter().filter(|room| **room != own).cloned().collect::<Vec<_>>());
+            socket.join(
+                restored.session.rooms.iter().filter(|room| **room != own).cloned().collect::<Vec<_>>(),
+            );
         }
         let pid = self.engine().config.recovery.map(|_| {
             restored.as_ref().map_or_else(|| self.engine().new_id(), |restored| restored.session.pid.clone())
@@ -472,7 +479,10 @@ impl Driver<'_> {
             self.set_deadline();
         }
         for (payload, offset) in restored.into_iter().flat_map(|restored| restored.missed) {
-            socket.deliver_packet(Kind::Event { id: None, payload: payload.with_appended_str(offset.as_str()) });
+            socket.deliver_packet(Kind::Event {
+                id: None,
+                payload: payload.with_appended_str(offset.as_str()),
+            });
         }
         let data = match self.session.protocol() {
             Protocol::V4 => Payload::value(&Connected { sid: socket.id(), pid: pid.as_deref() }).ok(),
@@ -509,7 +519,8 @@ impl Driver<'_> {
 
     /// Whether a client that ends so may come back to its state.
     fn recoverable(&self, reason: CloseReason) -> bool {
-        self.engine().config.recovery.is_some() && !matches!(reason, CloseReason::ParseError | CloseReason::SlowClient)
+        self.engine().config.recovery.is_some()
+            && !matches!(reason, CloseReason::ParseError | CloseReason::SlowClient)
     }
 }
 
@@ -578,7 +589,12 @@ impl Driver<'_> {
         if running >= self.engine().config.limits.handlers {
             return true;
         }
-        let behind = self.inbox.parked.iter().flat_map(|parked| parked.iter()).any(|other| other.socket == event.socket);
+        let behind = self
+            .inbox
+            .parked
+            .iter()
+            .flat_map(|parked| parked.iter())
+            .any(|other| other.socket == event.socket);
         behind || (event.socket.is_setting_up() && !has_listener(event))
     }
 

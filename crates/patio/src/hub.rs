@@ -11,8 +11,8 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use patio_adapter::{
-    Adapter, AdapterFactory, AnswerSink, Asked, BroadcastOptions, LazyJson, Local, Offset, Reply, Room, SessionRecord,
-    SocketSnapshot,
+    Adapter, AdapterFactory, AnswerSink, Asked, BroadcastOptions, LazyJson, Local, Offset, Reply, Room,
+    SessionRecord, SocketSnapshot,
 };
 use patio_proto::{
     Text,
@@ -219,10 +219,14 @@ impl Local for Hub {
         drop(turn);
     }
 
-    fn broadcast_with_ack(&self, payload: &Payload, options: &BroadcastOptions, answers: AnswerSink) -> Asked {
+    fn broadcast_with_ack(
+        &self,
+        payload: &Payload,
+        options: &BroadcastOptions,
+        answers: AnswerSink,
+    ) -> Asked {
         let id = self.next_ack_id();
-        let packet =
-            Packet::new(self.name.clone(), Kind::Event { id: Some(id), payload: payload.clone() });
+        let packet = Packet::new(self.name.clone(), Kind::Event { id: Some(id), payload: payload.clone() });
         let encoded = self.encode(&packet, options);
         let mut receivers = self.select(options);
         receivers.retain(|socket| socket.expect_ack(id, Waiting::Many(answers.clone())));
@@ -318,7 +322,8 @@ fn handshake_json(handshake: &Handshake, auth: Option<Payload>) -> String {
     impl serde::Serialize for AsNode<'_> {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let Self(handshake, auth) = self;
-            let headers = handshake.headers().iter().map(|(name, value)| (name, String::from_utf8_lossy(value)));
+            let headers =
+                handshake.headers().iter().map(|(name, value)| (name, String::from_utf8_lossy(value)));
             let query = handshake.query();
             let query = query.iter().map(|(name, value)| (name, value.into()));
             let mut map = serializer.serialize_map(None)?;

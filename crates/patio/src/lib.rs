@@ -29,8 +29,23 @@ mod service;
 mod socket;
 
 pub use patio_adapter::{IntoRooms, Room};
-pub use patio_proto::{encode::Parser, engine::{Protocol, Transport}, payload::Payload, value::Value};
+pub use patio_proto::{
+    encode::Parser,
+    engine::{Protocol, Transport},
+    payload::Payload,
+    value::Value,
+};
 
+pub use self::http::{
+    cookie::{Cookie, CookieError, Priority, SameSite},
+    cors::{Cors, CorsError},
+    headers::CompactHeaders,
+    query::Query,
+    remote_addr::RemoteAddr,
+    serve_client::ServeClient,
+};
+#[cfg(feature = "serve")]
+pub use self::serve::{Serve, listen, serve};
 pub use self::{
     ack::{AckFuture, AckRequest, BroadcastAck, BroadcastAcks, Missing, PartialAnswers},
     builder::{ConnectionStateRecovery, ServerBuilder},
@@ -48,13 +63,3 @@ pub use self::{
     service::{NotFound, SocketIoLayer, SocketIoService},
     socket::{Conn, Socket, SocketEmitter},
 };
-pub use self::http::{
-    cookie::{Cookie, CookieError, Priority, SameSite},
-    cors::{Cors, CorsError},
-    headers::CompactHeaders,
-    query::Query,
-    remote_addr::RemoteAddr,
-    serve_client::ServeClient,
-};
-#[cfg(feature = "serve")]
-pub use self::serve::{Serve, listen, serve};

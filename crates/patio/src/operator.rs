@@ -103,7 +103,9 @@ impl BroadcastOperator {
     ) -> BroadcastAcks<R> {
         self.options.flags.timeout.get_or_insert(self.engine.config.ack_timeout);
         let payload = event_payload(event, data);
-        BroadcastAcks::new(payload.map(|payload| self.hub.adapter().broadcast_with_ack(&payload, &self.options)))
+        BroadcastAcks::new(
+            payload.map(|payload| self.hub.adapter().broadcast_with_ack(&payload, &self.options)),
+        )
     }
 
     /// Makes the chosen sockets join rooms. `socketsJoin(rooms)` in Socket.IO.

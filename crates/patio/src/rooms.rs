@@ -90,8 +90,7 @@ impl<M: Clone> Rooms<M> {
         let hash = self.hasher.hash_one(id.as_str());
         let slot = self.members.insert(Member { id, value, rooms: SmallVec::new(), own: true }) as u32;
         let (members, hasher) = (&self.members, &self.hasher);
-        self.by_id
-            .insert_unique(hash, slot, |&slot| hasher.hash_one(members[slot as usize].id.as_str()));
+        self.by_id.insert_unique(hash, slot, |&slot| hasher.hash_one(members[slot as usize].id.as_str()));
         Some(Slot(slot))
     }
 

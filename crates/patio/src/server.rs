@@ -106,7 +106,13 @@ impl Shared {
     }
 
     /// The namespace of this name, made if there is none.
-    fn create(&self, engine: &Arc<Engine<Connection>>, name: &Text, declared: Namespace, dynamic: bool) -> Arc<Hub> {
+    fn create(
+        &self,
+        engine: &Arc<Engine<Connection>>,
+        name: &Text,
+        declared: Namespace,
+        dynamic: bool,
+    ) -> Arc<Hub> {
         let hub = {
             let mut hubs = self.hubs.write();
             if let Some(hub) = hubs.get(name) {

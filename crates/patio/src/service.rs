@@ -7,9 +7,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use ::http::{HeaderMap, Request, Response, StatusCode};
 use bytes::{Buf, Bytes};
 use futures_core::future::BoxFuture;
-use ::http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
@@ -67,7 +67,10 @@ where
                 client.respond(rest.trim_start_matches('/'), request.method(), request.headers())
         {
             let mut headers = HeaderMap::new();
-            let preflight = config.cors.as_ref().map(|cors| cors.apply(request.method(), request.headers(), &mut headers));
+            let preflight = config
+                .cors
+                .as_ref()
+                .map(|cors| cors.apply(request.method(), request.headers(), &mut headers));
             let mut answer = match preflight {
                 Some(Preflight::Answer(status)) => {
                     let mut answer = Response::new(Bytes::new());
@@ -140,12 +143,12 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         match self.project() {
-            ResponseBodyProjection::Own { own } => Pin::new(own)
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| match frame {
+            ResponseBodyProjection::Own { own } => Pin::new(own).poll_frame(cx).map(|frame| {
+                frame.map(|frame| match frame {
                     Ok(frame) => Ok(frame.map_data(R::Data::from)),
                     Err(never) => match never {},
-                })),
+                })
+            }),
             ResponseBodyProjection::Inner { inner } => inner.poll_frame(cx),
         }
     }

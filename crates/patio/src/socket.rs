@@ -88,7 +88,12 @@ pub(crate) enum Waiting {
 }
 
 impl Socket {
-    pub(crate) fn new(id: Room, hub: Arc<Hub>, session: Arc<Session<Connection>>, auth: Option<Payload>) -> Self {
+    pub(crate) fn new(
+        id: Room,
+        hub: Arc<Hub>,
+        session: Arc<Session<Connection>>,
+        auth: Option<Payload>,
+    ) -> Self {
         let more = auth.map(|auth| Box::new(More { auth: Some(auth), ..More::default() }));
         Self(Arc::new(Inner {
             id,
@@ -557,7 +562,8 @@ impl Socket {
     /// The socket is in the index from now on. The rooms that were joined before are joined now.
     pub(crate) fn set_connected(&self, slot: Slot, recovered: bool) -> Vec<Room> {
         self.0.slot.store(slot.raw(), Ordering::Relaxed);
-        let rooms = self.0.more.lock().as_mut().map(|more| std::mem::take(&mut more.rooms)).unwrap_or_default();
+        let rooms =
+            self.0.more.lock().as_mut().map(|more| std::mem::take(&mut more.rooms)).unwrap_or_default();
         let status = if recovered { status::RECOVERED } else { status::CONNECTED };
         self.0.status.store(status, Ordering::Release);
         rooms

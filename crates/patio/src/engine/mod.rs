@@ -5,6 +5,8 @@
 //! [queue](outbound) until the [turn](flush) ends. Heartbeats and time limits are looked at by [`timers`].
 
 mod control;
+#[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
+mod deflate;
 mod driver;
 pub(crate) mod flush;
 mod handshake;
@@ -30,8 +32,8 @@ use patio_proto::{
 };
 use tokio_util::task::TaskTracker;
 
-pub use self::{handshake::Handshake, request::ConnectionError};
 use self::{driver::Driver, flush::Flusher, outbound::Bounds, session::Session, timers::Timers};
+pub use self::{handshake::Handshake, request::ConnectionError};
 use crate::{config::Config, counters::Counters};
 
 /// What stands above a session: Socket.IO, or a plain Engine.IO application. One value of it belongs to each session.
@@ -96,10 +98,7 @@ impl<A: Application> Engine<A> {
             sessions: Mutex::default(),
             flusher: Flusher::default(),
             timers: Timers::new(&config.timing),
-            bounds: Bounds {
-                bytes: config.limits.outbound_bytes,
-                packets: config.limits.outbound_packets,
-            },
+            bounds: Bounds { bytes: config.limits.outbound_bytes, packets: config.limits.outbound_packets },
             ids: AtomicU32::new(0),
             open: AtomicUsize::new(0),
             closing: AtomicBool::new(false),

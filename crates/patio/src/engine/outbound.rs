@@ -8,6 +8,8 @@ use std::{collections::VecDeque, io::IoSlice, sync::Arc};
 use patio_proto::encode::{Encoded, Form};
 use smallvec::SmallVec;
 
+use super::deflate;
+
 /// Packets up to this many bytes are copied together and written at once; more go out by a vectored write.
 /// Copying eight packets of 150 bytes costs less than handing eight slices to the kernel.
 const GATHER: usize = 16 * 1024;
@@ -39,6 +41,29 @@ enum Packets {
     One(Arc<Encoded>),
     #[expect(clippy::box_collection, reason = "an idle connection pays 8 bytes for it instead of 32")]
     Many(Box<VecDeque<Arc<Encoded>>>),
+}
+
+/// In which bytes a client gets its packets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wire {
+    pub(crate) form: Form,
+    /// Messages from this many bytes on are compressed.
+    pub(crate) deflate: Option<usize>,
+}
+
+impl Wire {
+    fn bytes(self, packet: &Encoded) -> &[u8] {
+        match (self.form, self.deflate) {
+            // The compressed frames are those of protocol 4; text is the same in both.
+            (Form::WsV4, Some(threshold)) if packet.may_compress() => deflate::frames(packet, threshold),
+            (Form::WsV3 | Form::WsV3Base64, Some(threshold))
+                if packet.may_compress() && !packet.is_binary() =>
+            {
+                deflate::frames(packet, threshold)
+            }
+            _ => packet.bytes(self.form),
+        }
+    }
 }
 
 /// The queue is full: the client reads too slowly.
@@ -91,14 +116,14 @@ impl Outbound {
     /// `write` fails. What was taken leaves the queue.
     pub(crate) fn drain<E>(
         &mut self,
-        form: Form,
+        wire: Wire,
         scratch: &mut Vec<u8>,
         mut write: impl FnMut(&[IoSlice<'_>]) -> Result<usize, E>,
     ) -> Result<(), E> {
         while !self.is_empty() {
             let took = {
                 let mut slices: SmallVec<[IoSlice<'_>; 8]> =
-                    self.iter().take(SLICES).map(|packet| IoSlice::new(packet.bytes(form))).collect();
+                    self.iter().take(SLICES).map(|packet| IoSlice::new(wire.bytes(packet))).collect();
                 let total: usize = slices.iter().map(|slice| slice.len()).sum();
                 if slices.len() > 1 && total <= GATHER {
                     scratch.clear();
@@ -111,16 +136,16 @@ impl Outbound {
                     write(&slices)?
                 }
             };
-            self.advance(form, took);
+            self.advance(wire, took);
         }
         Ok(())
     }
 
-    fn advance(&mut self, form: Form, took: usize) {
+    fn advance(&mut self, wire: Wire, took: usize) {
         let mut left = took + self.written;
         let mut done = 0;
         for packet in self.iter() {
-            let len = packet.bytes(form).len();
+            let len = wire.bytes(packet).len();
             if left < len {
                 break;
             }

@@ -1,6 +1,6 @@
 //! One HTTP request to the engine's path: checked in Node's order, then given to the transport that it is for.
 
-use std::{fmt, net::SocketAddr, sync::atomic::Ordering, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc, sync::atomic::Ordering};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
@@ -14,16 +14,13 @@ use patio_proto::{
 use tokio::time::Instant;
 
 use super::{
-    Application, Engine, Handshake,
+    Application, Engine, Handshake, deflate,
     session::{Session, Sink},
-    transport::{
-        polling,
-        websocket,
-    },
+    transport::{polling, websocket},
 };
 use crate::{
-    http::{cors::Preflight, query},
     http::remote_addr::RemoteAddr,
+    http::{cors::Preflight, query},
 };
 
 /// The answer to a request: everything is known before it is sent.
@@ -161,7 +158,10 @@ fn check<A: Application>(
 const NO_UPGRADE: &str = "Bad request: the Upgrade header is missing (does a proxy remove it?)";
 
 /// The application's say about a new session, its id, and a place for it.
-async fn admit<A: Application>(engine: &Arc<Engine<A>>, parts: &Parts) -> Result<(String, Place<A>), Refused> {
+async fn admit<A: Application>(
+    engine: &Arc<Engine<A>>,
+    parts: &Parts,
+) -> Result<(String, Place<A>), Refused> {
     if let Some(allow) = &engine.config.allow_request
         && let Err(message) = allow(parts).await
     {
@@ -225,7 +225,8 @@ async fn open_polling<A: Application>(
             &[]
         };
     let open = open_packet(engine, &sid, upgrades);
-    let session = open_session(engine, parts, asked, sid, Transport::Polling, Sink::Polling(None), None);
+    let session =
+        open_session(engine, parts, asked, sid, Transport::Polling, (Sink::Polling(None), false), None);
     place.keep();
     engine.adopt(Arc::clone(&session), None);
     let mut headers = std::mem::take(headers);
@@ -242,7 +243,7 @@ async fn open_websocket<A: Application>(
     asked: &Asked,
     headers: &mut HeaderMap,
 ) -> Result<Answer, Refused> {
-    let accepted = accept(parts, &upgrade, headers)?;
+    let (accepted, deflate) = accept(engine, parts, &upgrade, headers)?;
     let Some(upgrade) = upgrade else { return Ok(accepted) };
     let (sid, place) = admit(engine, parts).await?;
     let open = open_packet(engine, &sid, &[]);
@@ -261,8 +262,12 @@ async fn open_websocket<A: Application>(
     };
     let engine = Arc::clone(engine);
     engine.clone().tasks.spawn(async move {
-        let Some(stream) = websocket::upgraded(upgrade, engine.config.max_http_buffer_size).await else { return };
-        let session = session.open(&engine, Transport::WebSocket, stream.sink(), stream.peer());
+        let Some(stream) = websocket::upgraded(upgrade, engine.config.max_http_buffer_size).await else {
+            return;
+        };
+        let stream = stream.deflated(deflate);
+        let sink = (stream.sink(), deflate);
+        let session = session.open(&engine, Transport::WebSocket, sink, stream.peer());
         place.keep();
         session.send(&Arc::new(open), false);
         engine.adopt(session, Some(Box::new(stream)));
@@ -277,9 +282,9 @@ fn take_over<A: Application>(
     session: &Arc<Session<A>>,
     headers: &mut HeaderMap,
 ) -> Result<Answer, Refused> {
-    let accepted = accept(parts, &upgrade, headers)?;
-    let Some(upgrade) = upgrade else { return Ok(accepted) };
     let engine = session.engine();
+    let (accepted, deflate) = accept(engine, parts, &upgrade, headers)?;
+    let Some(upgrade) = upgrade else { return Ok(accepted) };
     if let Some(hook) = &engine.config.headers {
         hook(headers, parts);
     }
@@ -292,7 +297,9 @@ fn take_over<A: Application>(
         let by = until.unwrap_or_else(|| Instant::now() + session.engine().config.timing.upgrade_timeout);
         let stream = tokio::time::timeout_at(by, websocket::upgraded(upgrade, max_message)).await;
         match (stream, until) {
-            (Ok(Some(stream)), Some(until)) => websocket::upgrade(session, stream, until).await,
+            (Ok(Some(stream)), Some(until)) => {
+                websocket::upgrade(session, stream.deflated(deflate), until).await;
+            }
             (Ok(Some(stream)), None) => stream.close().await,
             (Ok(None) | Err(_), Some(_)) => session.abandon_upgrade(),
             (Ok(None) | Err(_), None) => {}
@@ -314,7 +321,7 @@ impl Opening {
         mut self,
         engine: &Arc<Engine<A>>,
         transport: Transport,
-        sink: Sink,
+        sink: (Sink, bool),
         peer: Option<SocketAddr>,
     ) -> Arc<Session<A>> {
         if let Some(peer) = peer {
@@ -332,7 +339,7 @@ fn open_session<A: Application>(
     asked: &Asked,
     sid: String,
     transport: Transport,
-    sink: Sink,
+    sink: (Sink, bool),
     peer: Option<SocketAddr>,
 ) -> Arc<Session<A>> {
     let handshake = Handshake::new(parts, address(parts));
@@ -353,19 +360,22 @@ fn open_packet<A: Application>(engine: &Engine<A>, sid: &str, upgrades: &[&str])
     Encoded::engine(&format!("0{}", open.to_json()))
 }
 
-/// Checks the WebSocket part of a request; the answer is 101.
-fn accept(parts: &Parts, upgrade: &Option<OnUpgrade>, headers: &HeaderMap) -> Result<Answer, Refused> {
+/// Checks the WebSocket part of a request; the answer is 101. Whether messages will be compressed stands beside it.
+fn accept<A: Application>(
+    engine: &Engine<A>,
+    parts: &Parts,
+    upgrade: &Option<OnUpgrade>,
+    headers: &mut HeaderMap,
+) -> Result<(Answer, bool), Refused> {
     let values = |name: &'static str| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes);
     let key = match ws::handshake::accept(parts.method.as_str(), values) {
         Ok(key) => key,
-        Err(ws::handshake::Error::Version) => {
-            let mut response = answer(StatusCode::BAD_REQUEST, headers.clone(), Bytes::new());
-            let versions = HeaderValue::from_static(ws::handshake::VERSIONS);
-            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, versions);
-            return Ok(response);
-        }
         Err(error) => {
             let mut refused = Refused::new(ErrorCode::BadRequest, "TRANSPORT_HANDSHAKE_ERROR");
+            if error == ws::handshake::Error::Version {
+                headers
+                    .insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(ws::handshake::VERSIONS));
+            }
             refused.message = Some(format!("Bad request: {error}"));
             return Err(refused);
         }
@@ -382,7 +392,18 @@ fn accept(parts: &Parts, upgrade: &Option<OnUpgrade>, headers: &HeaderMap) -> Re
     if let Ok(key) = HeaderValue::from_str(key.as_str()) {
         fields.insert(header::SEC_WEBSOCKET_ACCEPT, key);
     }
-    Ok(response)
+    let extension = match engine.config.per_message_deflate {
+        None => None,
+        Some(_) => deflate::negotiate(&parts.headers).map_err(|error| Refused {
+            code: ErrorCode::BadRequest,
+            context: "TRANSPORT_HANDSHAKE_ERROR",
+            message: Some(format!("Bad request: {error}")),
+        })?,
+    };
+    if let Some(extension) = extension {
+        fields.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(extension));
+    }
+    Ok((response, extension.is_some()))
 }
 
 fn refuse<A: Application>(

@@ -26,7 +26,7 @@ use tokio::{net::TcpStream, sync::oneshot, time::Instant};
 use super::{
     Application, Engine, Handshake, control,
     flush::{self, Flush, Flusher},
-    outbound::Outbound,
+    outbound::{Outbound, Wire},
     timers::Timed,
     transport::websocket::Stream,
 };
@@ -66,6 +66,8 @@ struct Link {
     /// Who waits until everything queued was handed to the kernel; woken by the write that empties the queue.
     #[expect(clippy::box_collection, reason = "an idle connection pays 8 bytes for it instead of 24")]
     flush_waiters: Option<Box<Vec<Waker>>>,
+    /// The WebSocket's handshake agreed on permessage-deflate.
+    deflate: bool,
     /// The session is in a list of sessions to be written.
     scheduled: bool,
     /// The kernel took less than it was given; the driver waits until it takes more.
@@ -238,7 +240,7 @@ impl<A: Application> Session<A> {
     /// Writes what is queued, as far as the peer takes it. The lock of this connection is held around one non-blocking
     /// write, so that nobody else's bytes come between.
     fn write(&self, link: &mut Link) {
-        let form = self.form(link.machine.transport());
+        let wire = self.wire(link.machine.transport(), link.deflate);
         match &mut link.sink {
             Sink::Polling(waiting) => {
                 if !link.outbound.is_empty()
@@ -249,7 +251,7 @@ impl<A: Application> Session<A> {
             }
             Sink::Tcp(stream) if !link.blocked => {
                 let written = SCRATCH.with_borrow_mut(|scratch| {
-                    link.outbound.drain(form, scratch, |slices| match slices {
+                    link.outbound.drain(wire, scratch, |slices| match slices {
                         [one] => stream.try_write(one),
                         many => stream.try_write_vectored(many),
                     })?;
@@ -286,14 +288,16 @@ impl<A: Application> Session<A> {
     }
 
     /// The bytes that this client understands.
-    pub(super) fn form(&self, transport: Transport) -> Form {
-        match (transport, self.protocol, self.base64) {
+    fn wire(&self, transport: Transport, deflate: bool) -> Wire {
+        let deflate = if deflate { self.engine.config.per_message_deflate } else { None };
+        let form = match (transport, self.protocol, self.base64) {
             (Transport::WebSocket, Protocol::V4, _) => Form::WsV4,
             (Transport::WebSocket, Protocol::V3, false) => Form::WsV3,
             (Transport::WebSocket, Protocol::V3, true) => Form::WsV3Base64,
             (Transport::Polling, Protocol::V4, _) => Form::PollV4,
             (Transport::Polling, Protocol::V3, _) => Form::PollV3Text,
-        }
+        };
+        Wire { form, deflate }
     }
 
     /// Whether the client can be sent bytes that are not text.
@@ -312,7 +316,7 @@ impl<A: Application> Session<A> {
         sid: String,
         base64: bool,
         machine: engine::Session,
-        sink: Sink,
+        (sink, deflate): (Sink, bool),
     ) -> Arc<Self> {
         let session = Arc::new(Self {
             protocol: machine.protocol(),
@@ -333,6 +337,7 @@ impl<A: Application> Session<A> {
                 ended: None,
                 last: None,
                 flush_waiters: None,
+                deflate,
                 scheduled: false,
                 blocked: false,
                 posting: false,
@@ -426,6 +431,7 @@ impl<A: Application> Session<A> {
         if let Sink::Polling(Some(waiting)) = std::mem::replace(&mut link.sink, stream.sink()) {
             let _ = waiting.send(vec![control::close()]);
         }
+        link.deflate = stream.is_deflated();
         link.handover = Some(stream);
         self.write(&mut link);
         drop(link);
@@ -487,10 +493,10 @@ impl<A: Application> Session<A> {
     /// Hands what is queued to a driver that owns its stream.
     pub(super) fn drain_into(&self, out: &mut Vec<u8>, most: usize) {
         let mut link = self.link.lock();
-        let form = self.form(Transport::WebSocket);
+        let wire = self.wire(Transport::WebSocket, link.deflate);
         SCRATCH.with_borrow_mut(|scratch| {
             // The error ends the loop; there is no other failure.
-            let _ = link.outbound.drain(form, scratch, |slices| {
+            let _ = link.outbound.drain(wire, scratch, |slices| {
                 if out.len() >= most {
                     return Err(());
                 }

@@ -127,8 +127,11 @@ fn encode(protocol: Protocol, takes_binary: bool, packets: &[Arc<Encoded>]) -> (
         }
         Protocol::V3 => {
             let binary = takes_binary && packets.iter().any(|packet| packet.is_binary());
-            let (form, content_type) =
-                if binary { (Form::PollV3Binary, "application/octet-stream") } else { (Form::PollV3Text, TEXT) };
+            let (form, content_type) = if binary {
+                (Form::PollV3Binary, "application/octet-stream")
+            } else {
+                (Form::PollV3Text, TEXT)
+            };
             let mut body = Vec::new();
             for packet in packets {
                 body.extend_from_slice(&packet.wire(form));
@@ -230,12 +233,7 @@ enum BodyError {
 }
 
 /// Reads a body of at most `limit` bytes; no more than that is ever held. Ends with the session.
-async fn read<A, B>(
-    session: &Session<A>,
-    body: B,
-    limit: usize,
-    time: Duration,
-) -> Result<Bytes, BodyError>
+async fn read<A, B>(session: &Session<A>, body: B, limit: usize, time: Duration) -> Result<Bytes, BodyError>
 where
     A: Application,
     B: http_body::Body + Send,

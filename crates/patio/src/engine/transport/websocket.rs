@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use crate::engine::{
-    Application, control,
+    Application, control, deflate,
     session::{Session, Sink},
 };
 #[cfg(feature = "serve")]
@@ -50,6 +50,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub(crate) struct Stream {
     io: Io,
     decoder: ws::Decoder,
+    deflate: bool,
     /// What the HTTP server had read already behind the request.
     early: Bytes,
     /// Its place among the connections of [`serve`](crate::serve()), held for as long as it lives.
@@ -113,10 +114,25 @@ impl Stream {
         Self {
             io,
             decoder: ws::Decoder::new(Role::Server, max_message),
+            deflate: false,
             early,
             #[cfg(feature = "serve")]
             place: None,
         }
+    }
+
+    /// The same stream, whose handshake agreed on permessage-deflate or did not.
+    pub(in crate::engine) fn deflated(mut self, deflate: bool) -> Self {
+        if deflate {
+            self.decoder = deflate::decoder(self.decoder);
+            self.deflate = true;
+        }
+        self
+    }
+
+    /// Whether the handshake agreed on permessage-deflate.
+    pub(in crate::engine) fn is_deflated(&self) -> bool {
+        self.deflate
     }
 
     /// The peer's address, where the stream knows it.

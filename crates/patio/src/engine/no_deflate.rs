@@ -1,0 +1,21 @@
+//! What stands in for `deflate` where the feature is off: nothing is agreed, nothing is compressed.
+
+use std::convert::Infallible;
+
+use ::http::HeaderMap;
+use patio_proto::{
+    encode::{Encoded, Form},
+    ws::Decoder,
+};
+
+pub(super) fn negotiate(_: &HeaderMap) -> Result<Option<&'static str>, Infallible> {
+    Ok(None)
+}
+
+pub(super) fn decoder(decoder: Decoder) -> Decoder {
+    decoder
+}
+
+pub(super) fn frames(packet: &Encoded, _: usize) -> &[u8] {
+    packet.bytes(Form::WsV4)
+}

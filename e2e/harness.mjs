@@ -39,9 +39,11 @@ export async function start(command, flags) {
   const stop = async () => {
     alive();
     child.kill("SIGTERM");
-    const timer = setTimeout(() => child.kill("SIGKILL"), 10_000);
+    // The clients have gone: there is nothing to wait for.
+    const timer = setTimeout(() => child.kill("SIGKILL"), 5_000);
     const status = await ended;
     clearTimeout(timer);
+    if (status === "SIGKILL") throw new Error("the server did not end within 5 s of SIGTERM");
     if (status !== 0) throw new Error(`the server ended with ${status} after SIGTERM`);
   };
   const listening = new Promise((resolve) => {

@@ -9,11 +9,12 @@ use patio_adapter::{
     AdapterFactory,
     memory::{Memory, MemoryRecovery},
 };
-use patio_proto::{Text, encode::Parser, engine::Transport};
+use patio_proto::{encode::Parser, engine::Transport};
 
 use crate::{
     config::{Config, Recovery},
     engine::{ConnectionError, Engine},
+    engine_io::{self, EngineIo},
     error::BuildError,
     extract::{ExtensionPickers, StateMap},
     http::{cookie::Cookie, cors::Cors, serve_client::ServeClient},
@@ -254,22 +255,8 @@ impl ServerBuilder {
     /// [`State`](crate::extract::State) of a type that was not given.
     #[track_caller]
     pub fn build(self) -> Result<Server, BuildError> {
+        self.check()?;
         let Self { config, namespaces, adapter, state, pickers, hooks } = self;
-        if config.transports.is_empty() {
-            return Err(BuildError::new("transports: at least one is needed"));
-        }
-        if config.path.len() < 2 {
-            return Err(BuildError::new("path: must not be empty"));
-        }
-        if config.timing.ping_interval.is_zero() || config.timing.ping_timeout.is_zero() {
-            return Err(BuildError::new("ping_interval, ping_timeout: must not be zero"));
-        }
-        if let Some(cors) = &config.cors {
-            cors.check().map_err(BuildError::new)?;
-        }
-        if let Some(cookie) = &config.cookie {
-            cookie.check().map_err(BuildError::new)?;
-        }
         let client =
             match &config.serve_client {
                 None => None,
@@ -304,8 +291,35 @@ impl ServerBuilder {
             server.of(name).declare(namespace);
         }
         // Clients join it without being asked for it by name.
-        server.of(Text::from_static("/"));
+        server.of("/");
         Ok(server)
+    }
+
+    /// Builds a server of Engine.IO alone, with the options that concern it. Errors: options that contradict each
+    /// other.
+    pub fn build_engine_io(self, handler: impl engine_io::Handler) -> Result<EngineIo, BuildError> {
+        self.check()?;
+        Ok(EngineIo::new(self.config, handler))
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        let config = &self.config;
+        if config.transports.is_empty() {
+            return Err(BuildError::new("transports: at least one is needed"));
+        }
+        if config.path.len() < 2 {
+            return Err(BuildError::new("path: must not be empty"));
+        }
+        if config.timing.ping_interval.is_zero() || config.timing.ping_timeout.is_zero() {
+            return Err(BuildError::new("ping_interval, ping_timeout: must not be zero"));
+        }
+        if let Some(cors) = &config.cors {
+            cors.check().map_err(BuildError::new)?;
+        }
+        if let Some(cookie) = &config.cookie {
+            cookie.check().map_err(BuildError::new)?;
+        }
+        Ok(())
     }
 }
 

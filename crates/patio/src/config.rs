@@ -52,6 +52,14 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
 }
 
+impl Config {
+    /// Whether a request's path is the engine's. As in Node the path is a prefix, with its slash unless that is off.
+    pub(crate) fn is_for_engine(&self, path: &str) -> bool {
+        let rest = path.strip_prefix(self.path.as_str());
+        rest.is_some_and(|rest| !self.add_trailing_slash || rest.starts_with('/'))
+    }
+}
+
 /// Connection state recovery, `connectionStateRecovery` in Node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recovery {

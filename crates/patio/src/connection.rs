@@ -6,7 +6,6 @@
 //! much is parked, the driver stops reading.
 
 use std::{
-    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, atomic::Ordering},
@@ -82,7 +81,8 @@ pub(crate) struct Inbox {
     /// Handlers and middlewares that wait for something. Made when the first one does.
     running: Option<Box<FuturesUnordered<Job>>>,
     /// Events that wait for a place among the running, or for their socket's connect handlers.
-    parked: Option<Box<VecDeque<Event>>>,
+    #[expect(clippy::box_collection, reason = "an idle connection pays 8 bytes for it instead of 24")]
+    parked: Option<Box<Vec<Event>>>,
     parked_bytes: usize,
     /// Too much is parked.
     full: bool,
@@ -600,7 +600,7 @@ impl Driver<'_> {
 
     fn park(&mut self, event: Event) {
         self.inbox.parked_bytes += event.payload.size();
-        self.inbox.parked.get_or_insert_default().push_back(event);
+        self.inbox.parked.get_or_insert_default().push(event);
         self.inbox.full = self.inbox.parked_bytes >= self.engine().config.limits.parked_bytes;
     }
 

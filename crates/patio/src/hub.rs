@@ -195,7 +195,7 @@ impl Hub {
     /// What is kept of a socket that may come back.
     pub(crate) fn record(&self, socket: &Socket, rooms: Vec<Room>) -> Option<SessionRecord> {
         let pid = socket.pid()?;
-        Some(SessionRecord { sid: socket.id().clone(), pid: pid.into(), rooms, data: socket.data() })
+        Some(SessionRecord { sid: socket.id().clone(), pid, rooms, data: socket.data() })
     }
 }
 

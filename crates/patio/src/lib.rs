@@ -9,6 +9,7 @@ mod config;
 mod connection;
 mod counters;
 mod engine;
+pub mod engine_io;
 mod error;
 mod extensions;
 pub mod extract;

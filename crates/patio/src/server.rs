@@ -66,9 +66,12 @@ pub(crate) struct Shared {
 /// What the application wants to hear of.
 #[derive(Default)]
 pub(crate) struct Hooks {
-    pub(crate) handler_error: Option<Arc<dyn Fn(&FailedHandler<'_>) + Send + Sync>>,
-    pub(crate) new_namespace: RwLock<Vec<Arc<dyn Fn(&NamespaceHandle) + Send + Sync>>>,
+    pub(crate) handler_error: Option<HandlerErrorHook>,
+    pub(crate) new_namespace: RwLock<Vec<NamespaceHook>>,
 }
+
+pub(crate) type HandlerErrorHook = Arc<dyn Fn(&FailedHandler<'_>) + Send + Sync>;
+pub(crate) type NamespaceHook = Arc<dyn Fn(&NamespaceHandle) + Send + Sync>;
 
 /// A namespace whose names are many: `io.of(/regexp/)` in Socket.IO.
 pub(crate) struct Parent {

@@ -82,8 +82,7 @@ where
             answer.headers_mut().extend(headers);
             return ResponseFuture::Own { own: Box::pin(std::future::ready(answer.map(Full::new))) };
         }
-        // As in Node the path is a prefix, with its slash unless that is turned off.
-        if config.add_trailing_slash && !rest.starts_with('/') {
+        if !config.is_for_engine(path) {
             return ResponseFuture::Inner { inner: self.inner.call(request) };
         }
         ResponseFuture::Own { own: Box::pin(request::handle(Arc::clone(&self.engine), request)) }

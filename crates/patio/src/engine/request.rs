@@ -102,12 +102,15 @@ where
     }
 }
 
+/// What a request asks for, and the session that it belongs to.
+type Checked<A> = (Asked, Option<Arc<Session<A>>>);
+
 /// Everything that can be wrong with a request, in Node's order.
 fn check<A: Application>(
     engine: &Engine<A>,
     parts: &Parts,
     wants_upgrade: bool,
-) -> Result<(Asked, Option<Arc<Session<A>>>), Refused> {
+) -> Result<Checked<A>, Refused> {
     let raw = parts.uri.query().unwrap_or_default();
     let transport = query::last(raw, "transport");
     let transport = Transport::from_query(transport.as_deref())

@@ -43,6 +43,7 @@ impl Pairs {
     }
 
     /// Bytes on the heap.
+    #[cfg(test)]
     pub(super) fn heap_size(&self) -> usize {
         self.bytes.len()
     }

@@ -11,6 +11,7 @@ mod driver;
 pub(crate) mod flush;
 mod handshake;
 mod outbound;
+mod registry;
 pub(crate) mod request;
 pub(crate) mod session;
 mod timers;
@@ -24,7 +25,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 use patio_proto::{
     engine::{CloseReason, Message},
@@ -78,7 +78,7 @@ pub(crate) struct Engine<A: Application> {
     pub(crate) shared: A::Shared,
     /// Every task of this server; `close()` waits until they have ended.
     pub(crate) tasks: TaskTracker,
-    sessions: Mutex<HashMap<Box<str>, Arc<Session<A>>>>,
+    sessions: Mutex<registry::Sessions<A>>,
     flusher: Flusher,
     timers: Timers,
     bounds: Bounds,
@@ -95,7 +95,7 @@ impl<A: Application> Engine<A> {
             counters: Counters::default(),
             shared,
             tasks: TaskTracker::new(),
-            sessions: Mutex::default(),
+            sessions: Mutex::new(registry::Sessions::default()),
             flusher: Flusher::default(),
             timers: Timers::new(&config.timing),
             bounds: Bounds { bytes: config.limits.outbound_bytes, packets: config.limits.outbound_packets },
@@ -138,22 +138,22 @@ impl<A: Application> Engine<A> {
 
     /// All sessions, for a shutdown.
     pub(crate) fn sessions(&self) -> Vec<Arc<Session<A>>> {
-        self.sessions.lock().values().cloned().collect()
+        self.sessions.lock().iter().cloned().collect()
     }
 
     fn find(&self, sid: &str) -> Option<Arc<Session<A>>> {
-        self.sessions.lock().get(sid).cloned()
+        self.sessions.lock().get(sid)
     }
 
     /// Lists a session and starts its driver.
     fn adopt(&self, session: Arc<Session<A>>, stream: Option<Box<transport::websocket::Stream>>) {
         self.counters.opened.add(1);
-        self.sessions.lock().insert(session.sid().into(), Arc::clone(&session));
+        self.sessions.lock().insert(Arc::clone(&session));
         self.tasks.spawn(Driver::new(session, stream).opened());
     }
 
     fn forget(&self, session: &Session<A>) {
-        if self.sessions.lock().remove(session.sid()).is_some() {
+        if self.sessions.lock().remove(session) {
             self.counters.closed.add(1);
             self.open.fetch_sub(1, Ordering::Relaxed);
         }

@@ -1,2 +1,63 @@
-//! Project tasks: test, ci, bench.
-fn main() {}
+//! The commands of this repository: `cargo xtask test`, `ci` and `bench`.
+//!
+//! The words typed ([`cli`]) choose a task. [`test`] and [`ci`] are lists of steps: programs that [`process`] runs with
+//! a time-out, whose output [`counts`] reads, and which [`session`] reports, up to the closing line
+//! `N passed, N failed, N skipped`.
+
+mod ci;
+mod cli;
+mod counts;
+mod features;
+mod licences;
+mod needs;
+mod page;
+mod process;
+mod session;
+mod spdx;
+mod test;
+mod workspace;
+
+use std::{env, os::unix::process::CommandExt as _, process::ExitCode};
+
+use anyhow::Context as _;
+
+use crate::{cli::Task, session::Session, workspace::Workspace};
+
+fn main() -> ExitCode {
+    match perform() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform() -> anyhow::Result<ExitCode> {
+    match cli::parse(env::args().skip(1))? {
+        Task::Help => {
+            print!("{}", cli::HELP);
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Test(options) => {
+            process::end_with_us()?;
+            let workspace = Workspace::read()?;
+            let mut session = Session::new(options);
+            test::test(&workspace, &mut session);
+            Ok(session.finish())
+        }
+        Task::Ci(options) => {
+            process::end_with_us()?;
+            let workspace = Workspace::read()?;
+            let mut session = Session::new(options);
+            ci::ci(&workspace, &mut session);
+            Ok(session.finish())
+        }
+        Task::Bench(arguments) => {
+            let mut cargo = workspace::cargo();
+            cargo.args(["run", "--release", "--package", "bench", "--"]).args(arguments);
+            // Returns only when it cannot become cargo.
+            Err(cargo.exec()).context("cannot start cargo")
+        }
+    }
+}

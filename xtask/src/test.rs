@@ -1,0 +1,103 @@
+//! `cargo xtask test`: what it needs, one build with one set of features, and the suites: Rust's, the official clients
+//! in Node and in Chromium, the page.
+
+use std::{fs, path::Path, time::Duration};
+
+use crate::{
+    needs::{self, Need},
+    page,
+    session::{Counting, Session, Step},
+    workspace::Workspace,
+};
+
+/// The one set of features and targets of everything here: a second set would compile most crates a second time. With
+/// the tests' own dependencies, whose features are counted in, the programs are built for the same reason.
+const FEATURES: [&str; 2] = ["--workspace", "--all-features"];
+
+const RUST: &str = "cargo test";
+const NODE: &str = "e2e in Node";
+const BROWSER: &str = "e2e in Chromium";
+const PAGE: &str = "page";
+
+const fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
+
+/// Runs all tests.
+pub(crate) fn test(workspace: &Workspace, session: &mut Session) {
+    let [rust, node, browser, page] = [RUST, NODE, BROWSER, PAGE].map(|name| session.wants(name));
+    let mut missing = Vec::new();
+    let mut installed = false;
+    if node || browser || page {
+        missing = needs::provide(session);
+        installed =
+            !missing.contains(&Need::Node) && !missing.contains(&Need::Npm) && npm(workspace, session);
+    }
+    let built = (rust || node || browser || page) && build(workspace, session);
+
+    // Why one of the suites cannot be run.
+    let obstacle = |chromium: bool| match () {
+        () if !built => Some("the build failed"),
+        () if missing.contains(&Need::Node) => Some("Node.js is missing"),
+        () if missing.contains(&Need::Npm) => Some("npm is missing"),
+        () if !installed => Some("its npm packages are missing"),
+        () if chromium && missing.contains(&Need::Chromium) => Some("Chromium is missing"),
+        () => None,
+    };
+    if rust {
+        match built {
+            true => cargo_test(workspace, session),
+            false => session.skip(RUST, "the build failed"),
+        }
+    }
+    for (wanted, name, script, chromium) in
+        [(node, NODE, "run.mjs", false), (browser, BROWSER, "browser.mjs", true)]
+    {
+        match obstacle(chromium) {
+            _ if !wanted => {}
+            Some(why) => session.skip(name, why),
+            None => clients(workspace, session, name, script),
+        }
+    }
+    match obstacle(true) {
+        _ if !page => {}
+        Some(why) => session.skip(PAGE, why),
+        None => drop(session.perform(PAGE, |verbose| page::page(workspace, verbose))),
+    }
+}
+
+/// The packages of the lock file in `e2e/`, unless they are there already.
+fn npm(workspace: &Workspace, session: &mut Session) -> bool {
+    let modified = |file: &Path| fs::metadata(file).and_then(|file| file.modified()).ok();
+    let installed = modified(&workspace.path("e2e/node_modules/.package-lock.json"));
+    if installed.is_some() && installed > modified(&workspace.path("e2e/package-lock.json")) {
+        return true;
+    }
+    let mut command = workspace.command("npm", "e2e");
+    command.arg("ci");
+    let (limit, counting) = (minutes(10), Counting::Setup);
+    session.step(Step { name: "npm packages", commands: vec![command], limit, counting })
+}
+
+/// All tests and programs.
+fn build(workspace: &Workspace, session: &mut Session) -> bool {
+    let command = workspace.cargo(&[&["build", "--all-targets"], &FEATURES[..]].concat());
+    let (limit, counting) = (minutes(30), Counting::Setup);
+    session.step(Step { name: "build", commands: vec![command], limit, counting })
+}
+
+fn cargo_test(workspace: &Workspace, session: &mut Session) {
+    let command = workspace.cargo(&[&["test", "--no-fail-fast"], &FEATURES[..]].concat());
+    let (limit, counting) = (minutes(20), Counting::CargoTest);
+    session.step(Step { name: RUST, commands: vec![command], limit, counting });
+}
+
+/// The official clients against the application of `e2e/src`.
+fn clients(workspace: &Workspace, session: &mut Session, name: &'static str, script: &str) {
+    // The script hands it to a shell.
+    let server = format!("'{}'", workspace.program("e2e").display().to_string().replace('\'', r"'\''"));
+    let mut command = workspace.command("node", "e2e");
+    command.args([script, "--server", &server]);
+    let (limit, counting) = (minutes(10), Counting::Script);
+    session.step(Step { name, commands: vec![command], limit, counting });
+}

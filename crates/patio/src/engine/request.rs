@@ -138,6 +138,9 @@ fn check<A: Application>(
         if protocol != session.protocol() {
             return Err(Refused::new(ErrorCode::BadRequest, "PROTOCOL_MISMATCH"));
         }
+        if transport == Transport::Polling && wants_upgrade {
+            return Err(Refused::new(ErrorCode::BadRequest, "TRANSPORT_HANDSHAKE_ERROR"));
+        }
         return Ok((asked, Some(session)));
     }
     if parts.method != Method::GET {

@@ -1,0 +1,229 @@
+//! Servers on loopback sockets: Socket.IO with its disconnects, and a bare Engine.IO echo.
+
+use std::{net::SocketAddr, ops::Deref, time::Duration};
+
+use patio::{
+    DisconnectReason, ServerBuilder, Socket,
+    engine_io::{self, Client, Message},
+};
+use tokio::{
+    net::TcpStream,
+    sync::{Mutex, mpsc},
+    task::JoinHandle,
+};
+
+use super::{Eio, Http, PollingClient, Response, WsClient, soon, target};
+
+/// A server on a free port of 127.0.0.1; it ends with the test's runtime.
+pub(crate) struct Server {
+    pub(crate) io: patio::Server,
+    net: Net,
+    /// Reasons of the disconnects in the main namespace, in their order.
+    reasons: Mutex<mpsc::UnboundedReceiver<String>>,
+    pub(crate) task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Builds and serves a server. `/` is there with a listener for disconnects; clients 1.x and 2.x may come.
+    pub(crate) async fn start(builder: ServerBuilder) -> Self {
+        Self::serve(builder.allow_eio3(true).build().unwrap()).await
+    }
+
+    /// Serves a server that is built already.
+    pub(crate) async fn serve(io: patio::Server) -> Self {
+        let (sender, reasons) = mpsc::unbounded_channel();
+        io.on_disconnect(async move |_: Socket, reason: DisconnectReason| {
+            // The test may not be interested any more.
+            let _ = sender.send(reason.to_string());
+        });
+        let listener = patio::listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let task = tokio::spawn(patio::serve(listener, io.service()).into_future());
+        Self { io, net: Net { addr }, reasons: Mutex::new(reasons), task }
+    }
+
+    /// The reason of the next disconnect in the main namespace.
+    pub(crate) async fn reason(&self) -> String {
+        soon(async { self.reasons.lock().await.recv().await.unwrap() }).await
+    }
+
+    /// Waits until `done` holds; for what is announced by nothing but a counter.
+    #[track_caller]
+    pub(crate) fn until<'a>(
+        &'a self,
+        done: impl Fn(&patio::Server) -> bool + 'a,
+    ) -> impl Future<Output = ()> + 'a {
+        soon(async move {
+            while !done(&self.io) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+    }
+}
+
+impl Deref for Server {
+    type Target = Net;
+
+    fn deref(&self) -> &Net {
+        &self.net
+    }
+}
+
+/// An Engine.IO server without Socket.IO. It sends every message back.
+pub(crate) struct Engine {
+    net: Net,
+    /// What happens, in its order.
+    events: Mutex<mpsc::UnboundedReceiver<Event>>,
+}
+
+/// What an application hears of its clients.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Opened(Client),
+    Message(Message),
+    Closed(String),
+}
+
+impl Engine {
+    /// Builds and serves it; clients 1.x and 2.x may come.
+    pub(crate) async fn start(builder: ServerBuilder) -> Self {
+        let (sender, events) = mpsc::unbounded_channel();
+        let engine = builder.allow_eio3(true).build_engine_io(Echo(sender)).unwrap();
+        let listener = patio::listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        tokio::spawn(patio::serve(listener, engine).into_future());
+        Self { net: Net { addr }, events: Mutex::new(events) }
+    }
+
+    /// What happens next.
+    #[track_caller]
+    pub(crate) fn event(&self) -> impl Future<Output = Event> {
+        soon(async { self.events.lock().await.recv().await.unwrap() })
+    }
+
+    /// The next client that connects, which is what happens next.
+    pub(crate) async fn client(&self) -> Client {
+        match self.event().await {
+            Event::Opened(client) => client,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next text message, which is what happens next.
+    #[track_caller]
+    pub(crate) fn message(&self) -> impl Future<Output = String> {
+        let caller = std::panic::Location::caller();
+        async move {
+            match self.event().await {
+                Event::Message(Message::Text(text)) => text.as_str().to_owned(),
+                other => panic!("{other:?} at {caller}"),
+            }
+        }
+    }
+
+    /// Why the next client goes, which is what happens next.
+    #[track_caller]
+    pub(crate) fn closed(&self) -> impl Future<Output = String> {
+        let caller = std::panic::Location::caller();
+        async move {
+            match self.event().await {
+                Event::Closed(reason) => reason,
+                other => panic!("{other:?} at {caller}"),
+            }
+        }
+    }
+}
+
+impl Deref for Engine {
+    type Target = Net;
+
+    fn deref(&self) -> &Net {
+        &self.net
+    }
+}
+
+struct Echo(mpsc::UnboundedSender<Event>);
+
+impl Echo {
+    /// The test may not be interested any more.
+    fn tell(&self, event: Event) {
+        let _ = self.0.send(event);
+    }
+}
+
+impl engine_io::Handler for Echo {
+    fn opened(&self, client: &Client) {
+        self.tell(Event::Opened(client.clone()));
+    }
+
+    fn message(&self, client: &Client, message: Message) {
+        self.tell(Event::Message(message.clone()));
+        client.send(message);
+    }
+
+    fn closed(&self, _: &Client, reason: DisconnectReason) {
+        self.tell(Event::Closed(reason.to_string()));
+    }
+}
+
+/// What listens at an address, and how to reach it.
+pub(crate) struct Net {
+    pub(crate) addr: SocketAddr,
+}
+
+impl Net {
+    /// One request on a connection of its own.
+    pub(crate) async fn request(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        let mut http = Http::connect(self.addr).await;
+        http.send(method, target, headers, body).await;
+        http.response().await
+    }
+
+    /// A GET of `/socket.io/?{query}` on a connection of its own.
+    pub(crate) async fn get(&self, query: &str) -> Response {
+        self.request("GET", &target(query), &[], b"").await
+    }
+
+    /// A session over polling, after its handshake.
+    pub(crate) async fn polling(&self, eio: Eio) -> PollingClient {
+        self.polling_with(eio, "", &[]).await
+    }
+
+    /// The same with more in the query (`&b64=1`) and headers of its requests.
+    pub(crate) async fn polling_with(
+        &self,
+        eio: Eio,
+        query: &str,
+        headers: &[(&str, &str)],
+    ) -> PollingClient {
+        PollingClient::open(self.addr, eio, query, headers).await
+    }
+
+    /// A session over WebSocket, after its handshake.
+    pub(crate) async fn ws(&self, eio: Eio) -> WsClient {
+        self.ws_with(eio, "", &[]).await
+    }
+
+    /// The same with more in the query and headers.
+    pub(crate) async fn ws_with(&self, eio: Eio, query: &str, headers: &[(&str, &str)]) -> WsClient {
+        let stream = TcpStream::connect(self.addr).await.unwrap();
+        WsClient::open(stream, eio, query, headers).await
+    }
+
+    /// A WebSocket for the session `sid`, before its probe.
+    pub(crate) async fn candidate(&self, eio: Eio, sid: &str) -> WsClient {
+        let target = target(&format!("EIO={}&transport=websocket&sid={sid}", eio.number()));
+        self.upgrade(&target, &[]).await.unwrap_or_else(|answer| panic!("{answer:?}"))
+    }
+
+    /// A WebSocket handshake; the answer if it is refused.
+    pub(crate) async fn upgrade(&self, target: &str, headers: &[(&str, &str)]) -> Result<WsClient, Response> {
+        WsClient::handshake(TcpStream::connect(self.addr).await.unwrap(), target, headers).await
+    }
+}

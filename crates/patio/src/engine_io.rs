@@ -19,6 +19,7 @@ use std::{
     fmt,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use ::http::{Request, Response};
@@ -30,6 +31,7 @@ use patio_proto::{
     encode::Encoded,
     engine::{CloseReason, Protocol, Transport},
 };
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
@@ -129,8 +131,7 @@ impl EngineIo {
         for session in self.0.sessions() {
             session.close(CloseReason::ServerShuttingDown);
         }
-        self.0.tasks.close();
-        self.0.tasks.wait().await;
+        self.0.finish(Instant::now() + Duration::from_secs(10)).await;
     }
 }
 

@@ -274,9 +274,9 @@ impl Server {
         for session in self.0.sessions() {
             session.close(CloseReason::ServerShuttingDown);
         }
-        self.0.tasks.close();
-        if tokio::time::timeout(CLOSE, self.0.tasks.wait()).await.is_err() {
-            tracing::warn!(tasks = self.0.tasks.len(), "handlers were still running when the server closed");
+        let dropped = self.0.finish(Instant::now() + CLOSE).await;
+        if dropped > 0 {
+            tracing::warn!(connections = dropped, "handlers were still running when the server closed");
         }
         let hubs: Vec<_> = self.0.shared.hubs.read().values().cloned().collect();
         for hub in hubs {

@@ -67,9 +67,9 @@ impl CloseReason {
         }
     }
 
-    /// Whether the server ends the session of its own will, so that a polling client is told at its next poll.
+    /// Whether a polling client is told at its next poll, for which the server waits a while.
     pub const fn is_graceful(self) -> bool {
-        matches!(self, Self::ForcedClose | Self::ServerShuttingDown)
+        matches!(self, Self::ForcedClose)
     }
 }
 

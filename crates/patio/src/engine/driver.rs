@@ -218,7 +218,12 @@ impl<A: Application> Future for Driver<A> {
             }
             let _ = this.write(cx);
         }
+        let read = A::wants_more(&this.inbox);
         let running = A::poll(&this.session, &mut this.inbox, cx).is_pending();
+        if !read && A::wants_more(&this.inbox) {
+            // What was not read before is read now; nobody else would wake this task for it.
+            cx.waker().wake_by_ref();
+        }
         if matches!(this.phase, Phase::Open) {
             if this.session.take_app_due() {
                 A::due(&this.session, &mut this.inbox);
@@ -239,9 +244,12 @@ impl<A: Application> Future for Driver<A> {
             this.session.engine().forget(&this.session);
             this.stream = None;
             this.phase = Phase::Gone;
+            if running {
+                this.session.engine().linger(&this.session);
+            }
         }
         match this.phase {
-            Phase::Gone if !running => Poll::Ready(()),
+            Phase::Gone if !running || this.session.engine().is_over() => Poll::Ready(()),
             _ => Poll::Pending,
         }
     }

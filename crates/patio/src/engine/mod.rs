@@ -19,7 +19,7 @@ pub(crate) mod transport;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -30,6 +30,7 @@ use patio_proto::{
     engine::{CloseReason, Message},
     sid::Sid,
 };
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use self::{driver::Driver, flush::Flusher, outbound::Bounds, session::Session, timers::Timers};
@@ -87,6 +88,10 @@ pub(crate) struct Engine<A: Application> {
     /// Sessions and upgrades on their way, against the limit of connections.
     open: AtomicUsize,
     closing: AtomicBool,
+    /// Sessions that are gone and whose handlers still run, so that the end of the server can wake their drivers.
+    lingering: Mutex<Vec<Weak<Session<A>>>>,
+    /// The handlers that still run are dropped.
+    over: AtomicBool,
 }
 
 impl<A: Application> Engine<A> {
@@ -102,6 +107,8 @@ impl<A: Application> Engine<A> {
             ids: AtomicU32::new(0),
             open: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
+            lingering: Mutex::default(),
+            over: AtomicBool::new(false),
             config,
         }
     }
@@ -129,6 +136,34 @@ impl<A: Application> Engine<A> {
     /// Refuses new sessions from now on.
     pub(crate) fn begin_close(&self) {
         self.closing.store(true, Ordering::Release);
+    }
+
+    /// Remembers a session that is gone and whose handlers still run.
+    fn linger(&self, session: &Arc<Session<A>>) {
+        let mut lingering = self.lingering.lock();
+        if lingering.len() == lingering.capacity() {
+            lingering.retain(|other| other.strong_count() > 0);
+        }
+        lingering.push(Arc::downgrade(session));
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// Waits until every connection has ended and its handlers too; at `deadline` those that still run are dropped.
+    /// How many these were.
+    pub(crate) async fn finish(&self, deadline: Instant) -> usize {
+        self.tasks.close();
+        if timeout_at(deadline, self.tasks.wait()).await.is_ok() {
+            return 0;
+        }
+        self.over.store(true, Ordering::Release);
+        let lingering = std::mem::take(&mut *self.lingering.lock());
+        let dropped = lingering.iter().filter_map(Weak::upgrade).inspect(|session| session.wake()).count();
+        // Their tasks end at their next poll; a connection's farewell has a limit of its own.
+        self.tasks.wait().await;
+        dropped
     }
 
     /// The number of sessions: `io.engine.clientsCount`.

@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Text, value::Value};
 
-pub use args::ArgsError;
+pub use args::{Args, ArgsError};
 #[doc(hidden)]
 pub use json::serializations;
 

@@ -366,13 +366,13 @@ impl Driver<'_> {
             }
             if state.namespaces.len() >= engine.config.limits.namespaces {
                 drop(state);
-                return self.refuse(&nsp, Refusal::new("Too many namespaces"));
+                return self.refuse_as_object(&nsp, &Refusal::new("Too many namespaces"));
             }
             state.namespaces.push(Member::Connecting(nsp.clone()));
         }
         let Some(hub) = engine.shared.find_or_create(&engine, &nsp, auth.as_ref()) else {
             self.session.app.state.lock().remove(&nsp);
-            return self.refuse(&nsp, Refusal::new("Invalid namespace"));
+            return self.refuse_as_object(&nsp, &Refusal::new("Invalid namespace"));
         };
         hub.connecting.fetch_add(1, Ordering::Relaxed);
         let returning = self.returning(auth.as_ref());
@@ -435,7 +435,7 @@ impl Driver<'_> {
                 let nsp = socket.hub().nsp();
                 self.session.app.state.lock().remove(&nsp);
                 self.unconnected(&socket);
-                self.refuse(&nsp, refusal);
+                self.refuse(&nsp, &refusal);
             }
         }
     }
@@ -505,12 +505,21 @@ impl Driver<'_> {
         }))));
     }
 
-    fn refuse(&mut self, nsp: &Text, refusal: Refusal) {
+    /// Answers with what a middleware said, in the form of the client's protocol.
+    fn refuse(&mut self, nsp: &Text, refusal: &Refusal) {
+        match self.session.protocol() {
+            Protocol::V4 => self.refuse_as_object(nsp, refusal),
+            Protocol::V3 => self.refuse_with(nsp, refusal.to_payload_v4()),
+        }
+    }
+
+    /// Answers with what the server itself says: an object in both protocols.
+    fn refuse_as_object(&mut self, nsp: &Text, refusal: &Refusal) {
+        self.refuse_with(nsp, refusal.to_payload());
+    }
+
+    fn refuse_with(&mut self, nsp: &Text, data: Payload) {
         self.engine().counters.refused_connects.add(1);
-        let data = match self.session.protocol() {
-            Protocol::V4 => refusal.to_payload(),
-            Protocol::V3 => refusal.to_payload_v4(),
-        };
         let packet = Packet::new(nsp.clone(), Kind::ConnectError(data));
         let parser = self.engine().config.parser;
         let encoded = patio_proto::encode::Encoded::packet_with(parser, &packet);
@@ -771,9 +780,17 @@ impl Driver<'_> {
             socket.clear();
         } else {
             self.start(Job(Work::Flow(Box::pin(async move {
-                let first = run_all(disconnecting, Call::disconnect(socket.clone(), reason));
-                let then = run_all(disconnect, Call::disconnect(socket.clone(), reason));
-                futures_util::join!(first, then);
+                let call = Call::disconnect(socket.clone(), reason);
+                let mut first = Box::pin(run_all(disconnecting, call.clone()));
+                // Both have started when this returns, as in Node; only the first saw the rooms.
+                let first_is_over = futures_util::poll!(&mut first).is_ready();
+                socket.forget_rooms();
+                let then = run_all(disconnect, call);
+                if first_is_over {
+                    then.await;
+                } else {
+                    futures_util::join!(first, then);
+                }
                 // Only now: a closure that holds its own socket would keep it alive for ever.
                 socket.clear();
                 Done::Nothing

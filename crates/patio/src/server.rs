@@ -273,6 +273,8 @@ impl Server {
         self.0.begin_close();
         for session in self.0.sessions() {
             session.close(CloseReason::ServerShuttingDown);
+            // One that was saying farewell already is not waited for.
+            session.wake();
         }
         let dropped = self.0.finish(Instant::now() + CLOSE).await;
         if dropped > 0 {

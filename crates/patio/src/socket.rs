@@ -215,13 +215,18 @@ impl Socket {
         }
     }
 
-    /// The rooms that the socket is in, the one named by its id among them; in a `disconnecting` or `disconnect`
-    /// handler, the rooms it was in. `socket.rooms` in Socket.IO.
+    /// The rooms that the socket is in, the one named by its id among them; in a `disconnecting`
+    /// handler, the rooms it was in until now. `socket.rooms` in Socket.IO.
     pub fn rooms(&self) -> Vec<Room> {
         if self.is_connected() {
             return self.0.hub.rooms_of(self);
         }
         self.0.more.lock().as_ref().map(|more| more.rooms.clone()).unwrap_or_default()
+    }
+
+    /// After the `disconnecting` handlers have started: the socket is in no room.
+    pub(crate) fn forget_rooms(&self) {
+        self.with_more(|more| more.rooms.clear());
     }
 
     pub(crate) fn slot(&self) -> Slot {

@@ -3,7 +3,7 @@
 use std::{cell::Cell, fmt, marker::PhantomData};
 
 use serde::{
-    Deserializer,
+    Deserializer, Serialize,
     de::{
         DeserializeOwned, DeserializeSeed, Error as _, IgnoredAny, SeqAccess, Visitor, value::SeqDeserializer,
     },
@@ -12,6 +12,13 @@ use serde::{
 
 use super::json::{Tuple, tuple};
 use crate::value::{self, Value, ValueDeserializer};
+
+/// Arguments whose number is known only at run time: where they are sent, they are spread like the elements of a tuple.
+///
+/// What a client sent is read into it by the extractor of this name, `emit("x", &args)` sends it on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Args(pub Vec<Value>);
 
 /// The arguments of an event or ack are not what its reader expects.
 #[derive(Debug)]

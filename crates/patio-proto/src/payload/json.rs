@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
-use super::{EncodeError, Payload};
+use super::{Args, EncodeError, Payload};
 use crate::{Text, value::number};
 
 /// Enough for most events, so that their text is written without growing.
@@ -64,7 +64,12 @@ impl Json {
             // `[a,b]` becomes `,a,b]`
             Tuple::Elements => {
                 self.value(args)?;
-                self.text[start] = separator;
+                if start > 0 && self.text.len() == start + "[]".len() {
+                    // Run-time arguments may be none: there is nothing to separate.
+                    self.text.remove(start);
+                } else {
+                    self.text[start] = separator;
+                }
                 Ok(())
             }
             Tuple::No => {
@@ -92,7 +97,7 @@ pub(super) enum Tuple {
     No,
 }
 
-/// Whether `T` is a Rust tuple, or a reference to one.
+/// Whether `T` is a Rust tuple or [`Args`], or a reference to one.
 ///
 /// Serde cannot tell tuples from arrays, and a trait of our own that holds for tuples and for everything else needs
 /// specialisation; the name of the type can.
@@ -103,6 +108,7 @@ pub(super) fn tuple<T: ?Sized>() -> Tuple {
     }
     match name {
         "()" => Tuple::Empty,
+        _ if name == type_name::<Args>() => Tuple::Elements,
         _ if name.starts_with('(') && !name.starts_with("(dyn ") => Tuple::Elements,
         _ => Tuple::No,
     }
@@ -184,6 +190,20 @@ pub(super) fn append(text: &str, argument: &str) -> Text {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn run_time_arguments_are_spread() {
+        use crate::{
+            payload::{Args, Payload},
+            value::Value,
+        };
+        let text = |payload: Payload| payload.json().map(|(text, _)| text.to_string()).unwrap();
+        let two = Args(vec![Value::Int(1), Value::Bool(true)]);
+        assert_eq!(text(Payload::event("a", &two).unwrap()), r#"["a",1,true]"#);
+        assert_eq!(text(Payload::args(&two).unwrap()), "[1,true]");
+        assert_eq!(text(Payload::event("a", &Args::default()).unwrap()), r#"["a"]"#);
+        assert_eq!(text(Payload::args(&&Args::default()).unwrap()), "[]");
+    }
 
     #[test]
     fn only_tuples_are_spread() {

@@ -199,7 +199,8 @@ impl<A: Application> Driver<A> {
                 std::task::ready!(stream.poll_shutdown(cx));
                 stream.poll_discard(cx)
             }
-            // A polling client comes for its answer, or does not.
+            // A polling client comes for its answer, or does not. A server that closes does not wait for it.
+            None if self.session.engine().is_closing() => Poll::Ready(()),
             None => Poll::Pending,
         }
     }

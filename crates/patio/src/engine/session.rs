@@ -200,6 +200,11 @@ impl<A: Application> Session<A> {
         link.wake_flush_waiters();
         match &mut link.sink {
             Sink::Polling(waiting) => match waiting.take() {
+                // Official clients read a payload's packets a moment later, but its close at once: what is queued, a
+                // DISCONNECT perhaps, goes alone, and the close with the next poll.
+                Some(waiting) if reason.is_graceful() && !link.outbound.is_empty() => {
+                    let _ = waiting.send(link.outbound.take());
+                }
                 Some(waiting) => {
                     let mut answer = link.outbound.take();
                     answer.push(control::close());
@@ -446,8 +451,12 @@ impl<A: Application> Session<A> {
     }
 
     /// What a packet from the peer asks for.
-    pub(super) fn receive(&self, packet: Packet) -> Received {
-        self.link.lock().machine.receive(packet, &self.engine.config.timing, Instant::now().into_std())
+    pub(super) fn receive(self: &Arc<Self>, packet: Packet) -> Received {
+        let mut link = self.link.lock();
+        let received = link.machine.receive(packet, &self.engine.config.timing, Instant::now().into_std());
+        // Where pings are frequent, a pong brings the next one nearer than the end of the wait for it.
+        self.arm(&mut link);
+        received
     }
 
     pub(super) fn take_posted(&self) -> Option<Box<Posted>> {

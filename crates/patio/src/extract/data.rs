@@ -1,9 +1,7 @@
 //! What a client sent with an event.
 
-use patio_proto::{
-    payload::{ArgsError, Payload},
-    value::Value,
-};
+pub use patio_proto::payload::Args;
+use patio_proto::payload::{ArgsError, Payload};
 use serde::de::DeserializeOwned;
 
 use super::{FromPayload, ViaPayload};
@@ -30,10 +28,7 @@ impl<T: DeserializeOwned> FromPayload<ViaPayload> for Data<T> {
     }
 }
 
-/// The arguments of an event, without its name, whatever they are. The last argument of a handler.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Args(pub Vec<Value>);
-
+/// All arguments of the event, without its name, whatever they are.
 impl FromPayload<ViaPayload> for Args {
     type Rejection = ArgsError;
 

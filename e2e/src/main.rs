@@ -50,7 +50,7 @@ async fn main() -> anyhow::Result<()> {
         builder = builder.cors(Cors::origin(origin).credentials(true));
     }
     let io = builder.build()?;
-    io.of_dynamic(|name, _| is_dynamic(name), app::namespace());
+    io.of_dynamic(|name: &str, _: Option<&patio::Payload>| is_dynamic(name), app::namespace());
 
     let listener = patio::listen((Ipv4Addr::LOCALHOST, flags.port).into())?;
     println!("listening on {}", listener.local_addr()?);

@@ -1,6 +1,10 @@
 //! A server's options, checked when it is built.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use ::http::{HeaderMap, request::Parts};
 use hashbrown::HashMap;
@@ -281,6 +285,7 @@ impl ServerBuilder {
             hubs: RwLock::new(HashMap::new()),
             parents: RwLock::default(),
             adapter,
+            waiting: AtomicBool::new(false),
             state,
             pickers,
             client,

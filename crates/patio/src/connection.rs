@@ -370,11 +370,10 @@ impl Driver<'_> {
             }
             state.namespaces.push(Member::Connecting(nsp.clone()));
         }
-        let Some(hub) = engine.shared.find_or_create(&engine, &nsp, auth.as_ref()) else {
+        let Some(hub) = engine.shared.enter(&engine, &nsp, auth.as_ref()) else {
             self.session.app.state.lock().remove(&nsp);
             return self.refuse_as_object(&nsp, &Refusal::new("Invalid namespace"));
         };
-        hub.connecting.fetch_add(1, Ordering::Relaxed);
         let returning = self.returning(auth.as_ref());
         let declared = hub.declared();
         if returning.is_none() && declared.middlewares.is_empty() {

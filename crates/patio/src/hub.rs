@@ -5,13 +5,14 @@
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use arc_swap::ArcSwap;
+use futures_core::future::BoxFuture;
 use parking_lot::Mutex;
 use patio_adapter::{
-    Adapter, AdapterFactory, AnswerSink, Asked, BroadcastOptions, LazyJson, Local, Offset, Reply, Room,
+    Adapter, AdapterError, AdapterFactory, AnswerSink, Asked, BroadcastOptions, LazyJson, Local, Offset, Reply, Room,
     SessionRecord, SocketSnapshot,
 };
 use patio_proto::{
@@ -37,6 +38,8 @@ pub(crate) struct Hub {
     declared: ArcSwap<Namespace>,
     rooms: Mutex<Rooms<Socket>>,
     adapter: OnceLock<Arc<dyn Adapter>>,
+    /// Whether the adapter was told to join the cluster.
+    initialised: AtomicBool,
     /// Ack ids, of single sockets and of broadcasts alike, so that one encoding serves all receivers.
     ack_ids: AtomicU64,
     /// Whether it was made by a dynamic namespace.
@@ -61,6 +64,7 @@ impl Hub {
             declared: ArcSwap::from_pointee(declared),
             rooms: Mutex::default(),
             adapter: OnceLock::new(),
+            initialised: AtomicBool::new(false),
             ack_ids: AtomicU64::new(0),
             dynamic,
             connecting: AtomicUsize::new(0),
@@ -90,6 +94,12 @@ impl Hub {
 
     pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {
         self.adapter.get().expect("a hub is made with its adapter")
+    }
+
+    /// Has the adapter join the cluster, the first time.
+    pub(crate) fn init_adapter(&self) -> Option<BoxFuture<'static, Result<(), AdapterError>>> {
+        let first = !self.initialised.swap(true, Ordering::AcqRel);
+        first.then(|| self.adapter().init())
     }
 
     pub(crate) fn declared(&self) -> arc_swap::Guard<Arc<Namespace>> {

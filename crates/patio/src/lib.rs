@@ -19,6 +19,7 @@ mod hub;
 mod listeners;
 mod namespace;
 mod operator;
+mod pattern;
 mod reason;
 mod refusal;
 mod reply;
@@ -56,6 +57,7 @@ pub use self::{
     extensions::Extensions,
     namespace::Namespace,
     operator::BroadcastOperator,
+    pattern::{NamespacePattern, NamespacePredicate},
     reason::DisconnectReason,
     refusal::Refusal,
     reply::{IntoAck, IntoReply, Reply},

@@ -1,6 +1,14 @@
 //! The handle on a running server, and what all its connections share.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use hashbrown::HashMap;
 use parking_lot::RwLock;
@@ -13,7 +21,7 @@ use patio_proto::{
     payload::{ArgsError, Payload},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
     ack::BroadcastAcks,
@@ -28,6 +36,7 @@ use crate::{
     hub::Hub,
     namespace::Namespace,
     operator::BroadcastOperator,
+    pattern::{NamespacePattern, NamespacePredicate},
     refusal::Refusal,
     service::{NotFound, SocketIoLayer, SocketIoService},
     socket::Socket,
@@ -57,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) hubs: RwLock<HashMap<Text, Arc<Hub>>>,
     pub(crate) parents: RwLock<Vec<Arc<Parent>>>,
     pub(crate) adapter: Arc<dyn AdapterFactory>,
+    /// Some namespace was made outside a runtime: its adapter has not joined the cluster yet.
+    pub(crate) waiting: AtomicBool,
     pub(crate) state: StateMap,
     pub(crate) pickers: ExtensionPickers,
     pub(crate) client: Option<ServeClient>,
@@ -75,8 +86,8 @@ pub(crate) type NamespaceHook = Arc<dyn Fn(&NamespaceHandle) + Send + Sync>;
 
 /// A namespace whose names are many: `io.of(/regexp/)` in Socket.IO.
 pub(crate) struct Parent {
-    pub(crate) matches: Box<dyn Fn(&str, Option<&Payload>) -> bool + Send + Sync>,
-    pub(crate) declared: RwLock<Namespace>,
+    pub(crate) matches: NamespacePredicate,
+    pub(crate) declared: Namespace,
 }
 
 /// A handler that failed, or an event that a middleware refused, for [`ServerBuilder::on_handler_error`].
@@ -92,20 +103,34 @@ pub struct FailedHandler<'a> {
 }
 
 impl Shared {
-    /// The namespace of this name; a dynamic one is made when its name is first asked for.
-    pub(crate) fn find_or_create(
+    /// The namespace of this name, for a client that is about to join it: it counts as connecting. A dynamic one is
+    /// made when its name is first asked for.
+    pub(crate) fn enter(
         &self,
         engine: &Arc<Engine<Connection>>,
         name: &Text,
         auth: Option<&Payload>,
     ) -> Option<Arc<Hub>> {
-        if let Some(hub) = self.hubs.read().get(name) {
-            return Some(Arc::clone(hub));
+        loop {
+            if let Some(hub) = self.hubs.read().get(name) {
+                // Counted under the lock, so that it is not removed as empty before the client is in it.
+                hub.connecting.fetch_add(1, Ordering::Relaxed);
+                return Some(Arc::clone(hub));
+            }
+            let declared = self.find_parent(name, auth)?.declared.clone();
+            self.create(engine, name, declared, true);
         }
+    }
+
+    /// The first of the dynamic namespaces that this name belongs to. A predicate that panics says no.
+    fn find_parent(&self, name: &str, auth: Option<&Payload>) -> Option<Arc<Parent>> {
         let parents = self.parents.read().clone();
-        let parent = parents.into_iter().find(|parent| (parent.matches)(name, auth))?;
-        let declared = parent.declared.read().clone();
-        Some(self.create(engine, name, declared, true))
+        parents.into_iter().find(|parent| {
+            catch_unwind(AssertUnwindSafe(|| (parent.matches)(name, auth))).unwrap_or_else(|_| {
+                tracing::warn!(name, "the predicate of a dynamic namespace panicked");
+                false
+            })
+        })
     }
 
     /// The namespace of this name, made if there is none.
@@ -127,20 +152,35 @@ impl Shared {
             hubs.insert(name.clone(), Arc::clone(&hub));
             hub
         };
-        let init = hub.adapter().init();
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let engine = Arc::clone(engine);
-            runtime.spawn(async move {
-                if let Err(error) = init.await {
-                    engine.counters.adapter_errors.add(1);
-                    tracing::warn!(%error, "an adapter could not start");
-                }
-            });
-        }
+        self.init(engine, &hub);
         let handle = NamespaceHandle { engine: Arc::clone(engine), hub: Arc::clone(&hub) };
         let listeners = self.hooks.new_namespace.read().clone();
         listeners.iter().for_each(|listener| listener(&handle));
         hub
+    }
+
+    /// Has the adapter of a namespace join the cluster, or notes that it waits for a runtime.
+    fn init(&self, engine: &Arc<Engine<Connection>>, hub: &Hub) {
+        let Ok(runtime) = Handle::try_current() else {
+            return self.waiting.store(true, Ordering::Release);
+        };
+        let Some(init) = hub.init_adapter() else { return };
+        let engine = Arc::clone(engine);
+        runtime.spawn(async move {
+            if let Err(error) = init.await {
+                engine.counters.adapter_errors.add(1);
+                tracing::warn!(%error, "an adapter could not start");
+            }
+        });
+    }
+
+    /// Has the adapters join the cluster that waited for a runtime. Called wherever a server is put to use.
+    pub(crate) fn init_waiting(&self, engine: &Arc<Engine<Connection>>) {
+        if self.waiting.load(Ordering::Acquire) && Handle::try_current().is_ok() {
+            self.waiting.store(false, Ordering::Release);
+            let hubs: Vec<_> = self.hubs.read().values().cloned().collect();
+            hubs.iter().for_each(|hub| self.init(engine, hub));
+        }
     }
 
     /// Removes a dynamic namespace that nobody is in, if the server is to do that.
@@ -149,11 +189,13 @@ impl Shared {
             return;
         }
         let mut hubs = self.hubs.write();
-        if hub.len() == 0 && hub.connecting.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+        // It may have been removed already, and another one made in its place.
+        let stands = hubs.get(&hub.nsp()).is_some_and(|other| Arc::ptr_eq(other, hub));
+        if stands && hub.len() == 0 && hub.connecting.load(Ordering::Relaxed) == 0 {
             hubs.remove(&hub.nsp());
             drop(hubs);
             let close = hub.adapter().close();
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            if let Ok(runtime) = Handle::try_current() {
                 runtime.spawn(close);
             }
         }
@@ -191,24 +233,24 @@ impl Server {
         let found = self.0.shared.hubs.read().get(&name).cloned();
         let hub = found.unwrap_or_else(|| {
             // A name that a dynamic namespace knows too is its child.
-            let parents = self.0.shared.parents.read().clone();
-            let parent = parents.into_iter().find(|parent| (parent.matches)(&name, None));
-            let declared = parent.map(|parent| parent.declared.read().clone()).unwrap_or_default();
+            let parent = self.0.shared.find_parent(&name, None);
+            let declared = parent.map(|parent| parent.declared.clone()).unwrap_or_default();
             self.0.shared.create(&self.0, &name, declared, false)
         });
         NamespaceHandle { engine: Arc::clone(&self.0), hub }
     }
 
-    /// Namespaces for all names that `matches` accepts: each is made, with the handlers of `namespace`, when a client
-    /// first asks for it. The predicate gets the name and what the client sent as `auth`; it must be quick.
+    /// Namespaces for all names of a [pattern](NamespacePattern): a template such as `"/chat-{id}"`, or a closure that
+    /// gets the name and what the client sent as `auth`, and must be quick. Each is made, with the handlers of
+    /// `namespace`, when a client first asks for it; where several patterns fit, the first one counts.
     /// `io.of(regexp | fn)` in Socket.IO.
-    pub fn of_dynamic(
-        &self,
-        matches: impl Fn(&str, Option<&Payload>) -> bool + Send + Sync + 'static,
-        namespace: Namespace,
-    ) {
+    ///
+    /// # Panics
+    /// If a template is not well-formed, or a handler takes a [`State`](crate::extract::State) that the server has not.
+    #[track_caller]
+    pub fn of_dynamic(&self, pattern: impl NamespacePattern, namespace: Namespace) {
         namespace.check(self.state(), &self.0.shared.pickers);
-        let parent = Parent { matches: Box::new(matches), declared: RwLock::new(namespace) };
+        let parent = Parent { matches: pattern.into_predicate(), declared: namespace };
         self.0.shared.parents.write().push(Arc::new(parent));
     }
 
@@ -228,11 +270,13 @@ impl Server {
 
     /// The layer that puts this server in front of another service, such as axum's router.
     pub fn layer(&self) -> SocketIoLayer {
+        self.0.shared.init_waiting(&self.0);
         SocketIoLayer(Arc::clone(&self.0))
     }
 
     /// This server as a service; requests that are not for it are answered with 404.
     pub fn service(&self) -> SocketIoService<NotFound> {
+        self.0.shared.init_waiting(&self.0);
         SocketIoService { engine: Arc::clone(&self.0), inner: NotFound }
     }
 

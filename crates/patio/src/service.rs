@@ -20,6 +20,7 @@ use crate::{
     connection::Connection,
     engine::{Engine, request},
     http::cors::Preflight,
+    server::Server,
 };
 
 /// Puts a server in front of another service: requests for its path are answered, others are passed on.
@@ -57,6 +58,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.engine.shared.init_waiting(&self.engine);
         let config = &self.engine.config;
         let path = request.uri().path();
         let Some(rest) = path.strip_prefix(config.path.as_str()) else {
@@ -86,6 +88,25 @@ where
             return ResponseFuture::Inner { inner: self.inner.call(request) };
         }
         ResponseFuture::Own { own: Box::pin(request::handle(Arc::clone(&self.engine), request)) }
+    }
+}
+
+/// As [`Server::service`], so that a server can be [served](crate::serve()) as it is.
+impl<B> Service<Request<B>> for Server
+where
+    B: Body + Send + 'static,
+    B::Data: Buf + Send,
+{
+    type Response = Response<ResponseBody<Full<Bytes>>>;
+    type Error = Infallible;
+    type Future = ResponseFuture<std::future::Ready<Result<Response<Full<Bytes>>, Infallible>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.service().call(request)
     }
 }
 

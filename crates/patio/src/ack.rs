@@ -84,7 +84,7 @@ impl Pending {
         let pending = Self { socket: socket.clone(), id, answer };
         let packet = Packet::new(hub.nsp(), Kind::Event { id: Some(id), payload });
         let turn = Turn::of_caller();
-        socket.deliver(&Arc::new(Encoded::packet_with(hub.parser(), &packet)), &packet, volatile);
+        socket.deliver(&Arc::new(Encoded::packet_with(hub.parser(), &packet)), &packet, volatile, None);
         drop(turn);
         Ok(pending)
     }

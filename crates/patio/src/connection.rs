@@ -19,7 +19,7 @@ use futures_util::{
     task::noop_waker_ref,
 };
 use parking_lot::Mutex;
-use patio_adapter::{Restored, Room};
+use patio_adapter::{Replayed, Restored, Room};
 use patio_proto::{
     Text,
     decode::Decoder,
@@ -65,6 +65,8 @@ struct State {
 
 enum Member {
     Connecting(Text),
+    /// It is listed under the id and in the rooms that it had, and catches up with what it missed.
+    Restoring(Socket),
     Connected(Socket),
 }
 
@@ -119,6 +121,12 @@ enum Done {
         verdict: Result<(), Refusal>,
         restored: Option<Restored>,
     },
+    /// The history was read up to the present for a client that came back; `None`: it is not complete.
+    Replayed {
+        socket: Socket,
+        restored: Restored,
+        replayed: Option<Replayed>,
+    },
     /// The connect handlers have ended.
     SetUp(Socket),
     /// The packet middlewares let an event pass.
@@ -160,15 +168,42 @@ impl Connection {
         let state = self.state.lock();
         let connected = state.namespaces.iter().filter_map(|member| match member {
             Member::Connected(socket) => Some(socket.clone()),
-            Member::Connecting(_) => None,
+            Member::Connecting(_) | Member::Restoring(_) => None,
         });
         connected.collect()
+    }
+
+    /// The sockets that were about to be restored leave again.
+    fn withdraw(&self, keep: bool) {
+        let restoring: Vec<_> = {
+            let state = self.state.lock();
+            let restoring = state.namespaces.iter().filter_map(|member| match member {
+                Member::Restoring(socket) => Some(socket.clone()),
+                Member::Connecting(_) | Member::Connected(_) => None,
+            });
+            restoring.collect()
+        };
+        for socket in restoring {
+            let record = socket.hub().record(&socket, socket.rooms()).filter(|_| keep);
+            socket.withdraw();
+            // The adapter may have given it away for good: the client has not got it.
+            if let Some(record) = record {
+                socket.hub().adapter().persist(record);
+            }
+        }
     }
 }
 
 impl State {
     fn find(&self, nsp: &str) -> Option<&Member> {
         self.namespaces.iter().find(|member| member.nsp() == nsp)
+    }
+
+    /// Changes what the client is in a namespace.
+    fn set(&mut self, member: Member) {
+        if let Some(other) = self.namespaces.iter_mut().find(|other| other.nsp() == member.nsp()) {
+            *other = member;
+        }
     }
 
     fn remove(&mut self, nsp: &str) {
@@ -180,7 +215,7 @@ impl Member {
     fn nsp(&self) -> &str {
         match self {
             Self::Connecting(nsp) => nsp,
-            Self::Connected(socket) => socket.namespace(),
+            Self::Restoring(socket) | Self::Connected(socket) => socket.namespace(),
         }
     }
 }
@@ -233,6 +268,7 @@ impl Application for Connection {
                 socket.hub().adapter().persist(record);
             }
         }
+        session.app.withdraw(driver.recoverable(reason));
         driver.commands();
         session.app.state.lock().namespaces.clear();
         driver.forget_parked();
@@ -243,6 +279,7 @@ impl Application for Connection {
             socket.end(DisconnectReason::ServerShuttingDown);
             socket.clear();
         }
+        session.app.withdraw(false);
         let commands = {
             let mut state = session.app.state.lock();
             state.namespaces.clear();
@@ -311,7 +348,7 @@ impl Driver<'_> {
         }
         let socket = match self.session.app.state.lock().find(&nsp) {
             Some(Member::Connected(socket)) => Some(socket.clone()),
-            Some(Member::Connecting(_)) | None => None,
+            Some(Member::Connecting(_) | Member::Restoring(_)) | None => None,
         };
         match (socket, packet.kind) {
             (Some(socket), Kind::Event { id, payload }) => self.event(Event { socket, id, payload }),
@@ -358,6 +395,8 @@ impl Driver<'_> {
     fn connect(&mut self, nsp: Text, auth: Option<Payload>) {
         let engine = Arc::clone(self.engine());
         let nsp = if nsp.starts_with('/') { nsp } else { Text::from(format!("/{}", &*nsp)) };
+        // The end of a former socket of this namespace may be known, but not be dealt with.
+        self.commands();
         {
             let mut state = self.session.app.state.lock();
             if state.find(&nsp).is_some() {
@@ -375,12 +414,20 @@ impl Driver<'_> {
             return self.refuse_as_object(&nsp, &Refusal::new("Invalid namespace"));
         };
         let returning = self.returning(auth.as_ref());
+        self.admit(hub, auth, returning);
+    }
+
+    /// Gives the client a socket: the one that it had, if it says so and that is known, else one for the middlewares.
+    fn admit(&mut self, hub: Arc<Hub>, auth: Option<Payload>, returning: Option<(String, String)>) {
+        let engine = Arc::clone(self.engine());
         let declared = hub.declared();
         if returning.is_none() && declared.middlewares.is_empty() {
-            let socket = self.new_socket(None, hub.clone(), auth);
-            return self.connected(socket, None);
+            let socket =
+                Socket::new(new_id(self.session, hub.name()), hub.clone(), Arc::clone(self.session), auth);
+            return self.connected(socket);
         }
         let middlewares = declared.middlewares.clone();
+        drop(declared);
         let skip = engine.config.recovery.is_some_and(|recovery| recovery.skip_middlewares);
         let session = Arc::clone(self.session);
         self.start(Job(Work::Flow(Box::pin(async move {
@@ -388,6 +435,8 @@ impl Driver<'_> {
                 Some((pid, offset)) => hub.adapter().restore(&pid, &offset).await,
                 None => None,
             };
+            // The former connection may still stand: then it is nobody's state to take.
+            let restored = restored.filter(|restored| hub.socket(&restored.session.sid).is_none());
             let id = restored.as_ref().map(|restored| restored.session.sid.clone());
             let id = id.unwrap_or_else(|| new_id(&session, hub.name()));
             let socket = Socket::new(id, hub, session, auth);
@@ -419,17 +468,15 @@ impl Driver<'_> {
         Some((pid, offset))
     }
 
-    fn new_socket(&self, id: Option<Room>, hub: Arc<Hub>, auth: Option<Payload>) -> Socket {
-        let id = id.unwrap_or_else(|| new_id(self.session, hub.name()));
-        Socket::new(id, hub, Arc::clone(self.session), auth)
-    }
-
     fn verdict(&mut self, socket: Socket, verdict: Result<(), Refusal>, restored: Option<Restored>) {
         if self.session.is_closed() {
             return self.unconnected(&socket);
         }
         match verdict {
-            Ok(()) => self.connected(socket, restored),
+            Ok(()) => match restored {
+                Some(restored) => self.rejoin(socket, restored),
+                None => self.connected(socket),
+            },
             Err(refusal) => {
                 let nsp = socket.hub().nsp();
                 self.session.app.state.lock().remove(&nsp);
@@ -447,48 +494,89 @@ impl Driver<'_> {
         engine.shared.clean_up(engine, socket.hub());
     }
 
-    fn connected(&mut self, socket: Socket, restored: Option<Restored>) {
+    /// A client that came back gets its id, its rooms and its data.
+    fn rejoin(&mut self, socket: Socket, restored: Restored) {
         let hub = Arc::clone(socket.hub());
-        if let Some(restored) = &restored {
-            let own = socket.id().clone();
-            socket.join(
-                restored.session.rooms.iter().filter(|room| **room != own).cloned().collect::<Vec<_>>(),
-            );
+        let own = socket.id().clone();
+        socket.join(restored.session.rooms.iter().filter(|room| **room != own).cloned().collect::<Vec<_>>());
+        socket.set_pid(restored.session.pid.clone());
+        // Between the look at the history and the rooms is a gap: from here on it hears everything, and the history
+        // is read once more for what came in between.
+        socket.hold();
+        if !hub.insert(&socket, true) {
+            return self.begin_anew(&socket);
         }
-        let pid = self.engine().config.recovery.map(|_| {
-            restored.as_ref().map_or_else(|| self.engine().new_id(), |restored| restored.session.pid.clone())
-        });
-        if let Some(pid) = &pid {
-            socket.set_pid(pid.clone());
+        self.session.app.state.lock().set(Member::Restoring(socket.clone()));
+        let replay = hub.adapter().replay(&restored.cursor, &hub.rooms_of(&socket));
+        self.start(Job(Work::Flow(Box::pin(async move {
+            let replayed = replay.await;
+            Done::Replayed { socket, restored, replayed }
+        }))));
+    }
+
+    fn replayed(&mut self, socket: Socket, restored: Restored, replayed: Option<Replayed>) {
+        // Its connection, or somebody else, may have ended it meanwhile.
+        if !socket.is_connected() {
+            socket.hub().connecting.fetch_sub(1, Ordering::Relaxed);
+            let engine = self.engine();
+            return engine.shared.clean_up(engine, socket.hub());
         }
-        if !hub.insert(&socket, restored.is_some()) {
-            // Only a restored id, or the computed one of protocol 3, can be taken: the old connection still stands.
-            self.session.app.state.lock().remove(hub.name());
-            self.unconnected(&socket);
-            return self.session.close(CloseReason::ForcedClose);
-        }
-        hub.connecting.fetch_sub(1, Ordering::Relaxed);
-        {
-            let mut state = self.session.app.state.lock();
-            if let Some(member) = state.namespaces.iter_mut().find(|member| member.nsp() == hub.name()) {
-                *member = Member::Connected(socket.clone());
-            }
-        }
-        if self.inbox.connect_by.take().is_some() {
-            self.set_deadline();
-        }
-        for (payload, offset) in restored.into_iter().flat_map(|restored| restored.missed) {
+        let Some(replayed) = replayed else {
+            return self.begin_anew(&socket);
+        };
+        self.joined(&socket);
+        for (payload, offset) in restored.missed.into_iter().chain(replayed.missed) {
             socket.deliver_packet(Kind::Event {
                 id: None,
                 payload: payload.with_appended_str(offset.as_str()),
             });
         }
+        self.welcome(&socket);
+        socket.release(&replayed.cursor);
+        self.set_up(socket);
+    }
+
+    /// A client cannot have its state back after all.
+    fn begin_anew(&mut self, socket: &Socket) {
+        let (hub, auth) = (Arc::clone(socket.hub()), socket.auth_payload());
+        socket.withdraw();
+        self.session.app.state.lock().set(Member::Connecting(hub.nsp()));
+        self.admit(hub, auth, None);
+    }
+
+    fn connected(&mut self, socket: Socket) {
+        if self.engine().config.recovery.is_some() && self.session.protocol() == Protocol::V4 {
+            socket.set_pid(self.engine().new_id());
+        }
+        if !socket.hub().insert(&socket, false) {
+            // The computed id of protocol 3 is taken.
+            self.session.app.state.lock().remove(socket.namespace());
+            self.unconnected(&socket);
+            return self.session.close(CloseReason::ForcedClose);
+        }
+        self.joined(&socket);
+        self.welcome(&socket);
+        self.set_up(socket);
+    }
+
+    /// The socket is one of the connection's from now on.
+    fn joined(&mut self, socket: &Socket) {
+        socket.hub().connecting.fetch_sub(1, Ordering::Relaxed);
+        self.session.app.state.lock().set(Member::Connected(socket.clone()));
+        if self.inbox.connect_by.take().is_some() {
+            self.set_deadline();
+        }
+    }
+
+    /// Answers the client's CONNECT.
+    fn welcome(&self, socket: &Socket) {
         let data = match self.session.protocol() {
-            Protocol::V4 => Payload::value(&Connected { sid: socket.id(), pid: pid.as_deref() }).ok(),
+            Protocol::V4 => {
+                Payload::value(&Connected { sid: socket.id(), pid: socket.pid().as_deref() }).ok()
+            }
             Protocol::V3 => None,
         };
         socket.deliver_packet(Kind::Connect(data));
-        self.set_up(socket);
     }
 
     /// Runs the connect handlers.
@@ -585,7 +673,9 @@ where
 /// Events.
 impl Driver<'_> {
     fn event(&mut self, event: Event) {
-        if self.must_park(&event) {
+        if !event.socket.is_connected() {
+            self.engine().counters.dropped_events.add(1);
+        } else if self.must_park(&event) {
             self.park(event);
         } else {
             self.dispatch(event);
@@ -719,6 +809,7 @@ impl Driver<'_> {
             Done::Handled(socket, Err(error)) => socket.server().handler_failed(&socket, None, &error),
             Done::Handled(_, Ok(())) => {}
             Done::Connect { socket, verdict, restored } => self.verdict(socket, verdict, restored),
+            Done::Replayed { socket, restored, replayed } => self.replayed(socket, restored, replayed),
             Done::SetUp(socket) => {
                 socket.set_setting_up(0);
                 self.unpark();
@@ -763,7 +854,7 @@ impl Driver<'_> {
     fn ended(&mut self, socket: Socket, reason: DisconnectReason) {
         let turn = Turn::of_connection();
         self.session.app.state.lock().namespaces.retain(|member| match member {
-            Member::Connected(other) => *other != socket,
+            Member::Connected(other) | Member::Restoring(other) => *other != socket,
             Member::Connecting(_) => true,
         });
         let declared = socket.hub().declared();

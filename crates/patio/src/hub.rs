@@ -12,8 +12,8 @@ use arc_swap::ArcSwap;
 use futures_core::future::BoxFuture;
 use parking_lot::Mutex;
 use patio_adapter::{
-    Adapter, AdapterError, AdapterFactory, AnswerSink, Asked, BroadcastOptions, LazyJson, Local, Offset, Reply, Room,
-    SessionRecord, SocketSnapshot,
+    Adapter, AdapterError, AdapterFactory, AnswerSink, Asked, BroadcastOptions, LazyJson, Local, Offset,
+    Reply, Room, SessionRecord, SocketSnapshot,
 };
 use patio_proto::{
     Text,
@@ -24,6 +24,7 @@ use patio_proto::{
 
 use crate::{
     engine::{Handshake, flush::Turn},
+    handler::error::guard,
     namespace::Namespace,
     rooms::{RoomEvent, Rooms},
     socket::{Socket, Waiting},
@@ -192,7 +193,8 @@ impl Hub {
         }
         let declared = self.declared.load();
         for listener in &declared.room_listeners {
-            events.iter().for_each(|event| listener(event));
+            // It is logged, and there is nobody to count it for.
+            let _ = guard(|| events.iter().for_each(|event| listener(event)));
         }
         done
     }
@@ -224,7 +226,7 @@ impl Local for Hub {
         let receivers = self.select(options);
         let turn = Turn::of_caller();
         for socket in &receivers {
-            socket.deliver(&encoded, &packet, options.flags.volatile);
+            socket.deliver(&encoded, &packet, options.flags.volatile, offset);
         }
         drop(turn);
     }
@@ -242,7 +244,7 @@ impl Local for Hub {
         receivers.retain(|socket| socket.expect_ack(id, Waiting::Many(answers.clone())));
         let turn = Turn::of_caller();
         for socket in &receivers {
-            socket.deliver(&encoded, &packet, options.flags.volatile);
+            socket.deliver(&encoded, &packet, options.flags.volatile, None);
         }
         drop(turn);
         let asked = receivers.iter().map(|socket| socket.id().clone()).collect();
@@ -310,7 +312,7 @@ impl Local for Hub {
         let mut reply = reply;
         for listener in declared.server_listeners.get(&*name).into_iter().flatten() {
             // The first listener may answer.
-            listener(&payload, reply.take());
+            let _ = guard(|| listener(&payload, reply.take()));
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -31,7 +30,7 @@ use crate::{
     engine::Engine,
     error::EmitError,
     extract::{ExtensionPickers, StateMap},
-    handler::{ConnectHandler, DisconnectHandler, Handler, HandlerError, Middleware},
+    handler::{ConnectHandler, DisconnectHandler, Handler, HandlerError, Middleware, error::guard},
     http::serve_client::ServeClient,
     hub::Hub,
     namespace::Namespace,
@@ -125,12 +124,7 @@ impl Shared {
     /// The first of the dynamic namespaces that this name belongs to. A predicate that panics says no.
     fn find_parent(&self, name: &str, auth: Option<&Payload>) -> Option<Arc<Parent>> {
         let parents = self.parents.read().clone();
-        parents.into_iter().find(|parent| {
-            catch_unwind(AssertUnwindSafe(|| (parent.matches)(name, auth))).unwrap_or_else(|_| {
-                tracing::warn!(name, "the predicate of a dynamic namespace panicked");
-                false
-            })
-        })
+        parents.into_iter().find(|parent| guard(|| (parent.matches)(name, auth)).unwrap_or(false))
     }
 
     /// The namespace of this name, made if there is none.
@@ -155,7 +149,9 @@ impl Shared {
         self.init(engine, &hub);
         let handle = NamespaceHandle { engine: Arc::clone(engine), hub: Arc::clone(&hub) };
         let listeners = self.hooks.new_namespace.read().clone();
-        listeners.iter().for_each(|listener| listener(&handle));
+        for listener in listeners {
+            let _ = guard(|| listener(&handle));
+        }
         hub
     }
 
@@ -340,7 +336,7 @@ impl Server {
         let event = event.and_then(Payload::event_name);
         tracing::debug!(socket = %socket.id(), event = event.as_deref(), %error, "a handler failed");
         if let Some(hook) = &self.0.shared.hooks.handler_error {
-            hook(&FailedHandler { socket, event: event.as_deref(), error });
+            let _ = guard(|| hook(&FailedHandler { socket, event: event.as_deref(), error }));
         }
     }
 
@@ -350,7 +346,7 @@ impl Server {
         tracing::debug!(socket = %socket.id(), event = event.as_deref(), %refusal, "an event was refused");
         if let Some(hook) = &self.0.shared.hooks.handler_error {
             let error = HandlerError::Failed(refusal.to_string());
-            hook(&FailedHandler { socket, event: event.as_deref(), error: &error });
+            let _ = guard(|| hook(&FailedHandler { socket, event: event.as_deref(), error: &error }));
         }
     }
 }

@@ -6,16 +6,16 @@
 use std::{
     fmt,
     future::poll_fn,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU32, Ordering},
     },
-    task::{Poll, Waker},
 };
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use patio_adapter::{AnswerSink, BroadcastOptions, IntoRooms, Room};
+use patio_adapter::{AnswerSink, BroadcastOptions, IntoRooms, Offset, Room};
 use patio_proto::{
     encode::Encoded,
     engine::{CloseReason, Protocol, Transport},
@@ -23,7 +23,7 @@ use patio_proto::{
     payload::Payload,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::{
     ack::AckRequest,
@@ -31,7 +31,7 @@ use crate::{
     engine::{Handshake, flush::Turn, session::Session},
     error::{EmitError, check_event},
     extensions::Extensions,
-    handler::{DisconnectHandler, Handler, PacketMiddleware, erased},
+    handler::{DisconnectHandler, Handler, PacketMiddleware, erased, error::guard},
     hub::Hub,
     listeners::{Listeners, OutgoingListener},
     operator::BroadcastOperator,
@@ -75,10 +75,18 @@ struct More {
     listeners: Listeners,
     /// Who waits for which ack. Each entry goes with its answer, its time limit, or the socket.
     acks: HashMap<u64, Waiting>,
-    /// Who waits for the end of this socket.
-    closed: Vec<Waker>,
+    /// Tells those who wait for the end of this socket.
+    closed: Option<Arc<Notify>>,
+    /// While a restored socket catches up with the history: what came live meanwhile.
+    held: Option<Vec<Held>>,
     /// Before the socket is connected: rooms to join then. After its end: the rooms it was in.
     rooms: Vec<Room>,
+}
+
+/// A packet that waits until its client has what it missed before.
+struct Held {
+    encoded: Arc<Encoded>,
+    offset: Option<Offset>,
 }
 
 /// Who waits for an ack.
@@ -310,15 +318,16 @@ impl Socket {
 
     /// Waits for the end of this socket.
     pub async fn closed(&self) {
-        poll_fn(|cx| {
-            if self.status() == status::DISCONNECTED {
-                return Poll::Ready(());
-            }
-            self.with_more(|more| more.closed.push(cx.waker().clone()));
-            // It may have ended between the two looks.
-            if self.status() == status::DISCONNECTED { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        if self.status() == status::DISCONNECTED {
+            return;
+        }
+        let closed = self.with_more(|more| Arc::clone(more.closed.get_or_insert_default()));
+        let mut told = pin!(closed.notified());
+        told.as_mut().enable();
+        // It may have ended before it could tell.
+        if self.status() != status::DISCONNECTED {
+            told.await;
+        }
     }
 
     /// Disconnects the client from this namespace; with `close`, from all its namespaces, and closes the connection.
@@ -366,7 +375,8 @@ impl SocketEmitter<'_> {
         check_event(event)?;
         let payload = Payload::event(event, data)?;
         let socket = self.socket;
-        if socket.0.hub.records() && !self.volatile {
+        // A middleware's socket is not known to the adapter yet.
+        if socket.0.hub.records() && !self.volatile && socket.status() != status::CONNECTING {
             // A client that comes back must find it: the adapter keeps it.
             let mut options = BroadcastOptions::to(&socket.0.id);
             options.flags.compress = (!self.compress).then_some(false);
@@ -378,7 +388,7 @@ impl SocketEmitter<'_> {
             encoded = encoded.uncompressed();
         }
         let turn = Turn::of_caller();
-        socket.deliver(&Arc::new(encoded), &packet, self.volatile);
+        socket.deliver(&Arc::new(encoded), &packet, self.volatile, None);
         drop(turn);
         Ok(())
     }
@@ -485,12 +495,32 @@ impl Socket {
         &self.0.session
     }
 
-    /// Queues an event for the client.
-    pub(crate) fn deliver(&self, encoded: &Arc<Encoded>, packet: &Packet, volatile: bool) {
+    /// Queues an event for the client. With `offset` it is in the history, too.
+    pub(crate) fn deliver(
+        &self,
+        encoded: &Arc<Encoded>,
+        packet: &Packet,
+        volatile: bool,
+        offset: Option<&Offset>,
+    ) {
         if self.status() == status::DISCONNECTED {
             return;
         }
-        self.tell_outgoing(packet);
+        let outgoing = match self.0.more.lock().as_deref_mut() {
+            None => Vec::new(),
+            Some(More { held: Some(held), .. }) => {
+                let full = held.len() >= self.0.session.engine().config.limits.outbound_packets;
+                if !volatile && !full {
+                    held.push(Held { encoded: Arc::clone(encoded), offset: offset.cloned() });
+                }
+                if full {
+                    self.0.session.close(CloseReason::SlowClient);
+                }
+                return;
+            }
+            Some(more) => more.listeners.outgoing.clone(),
+        };
+        self.tell_outgoing(outgoing, packet);
         self.0.session.send(encoded, volatile);
     }
 
@@ -500,15 +530,38 @@ impl Socket {
         self.0.session.send(&Arc::new(Encoded::packet_with(self.0.hub.parser(), &packet)), false);
     }
 
-    fn tell_outgoing(&self, packet: &Packet) {
-        let outgoing: Vec<OutgoingListener> = match &*self.0.more.lock() {
-            Some(more) if !more.listeners.outgoing.is_empty() => more.listeners.outgoing.clone(),
-            _ => return,
-        };
-        let Some(payload) = packet.payload() else { return };
+    /// A listener that panics keeps the event from nobody.
+    fn tell_outgoing(&self, outgoing: Vec<OutgoingListener>, packet: &Packet) {
+        let Some(payload) = packet.payload().filter(|_| !outgoing.is_empty()) else { return };
         let name = payload.event_name().unwrap_or_default();
         for listener in outgoing {
-            listener(&name, payload);
+            if let Err(error) = guard(|| listener(&name, payload)) {
+                self.server().handler_failed(self, Some(payload), &error);
+            }
+        }
+    }
+
+    /// Keeps back what is sent to this socket from now on, until [`Self::release`].
+    pub(crate) fn hold(&self) {
+        self.with_more(|more| more.held = Some(Vec::new()));
+    }
+
+    /// Sends what was kept back, without what the history had up to `cursor`.
+    pub(crate) fn release(&self, cursor: &Offset) {
+        loop {
+            let held = match self.0.more.lock().as_deref_mut() {
+                Some(More { held: Some(held), .. }) if !held.is_empty() => std::mem::take(held),
+                Some(more) => {
+                    more.held = None;
+                    return;
+                }
+                None => return,
+            };
+            for Held { encoded, offset } in held {
+                if offset.is_none_or(|offset| offset > *cursor) {
+                    self.0.session.send(&encoded, false);
+                }
+            }
         }
     }
 
@@ -546,7 +599,9 @@ impl Socket {
         }
     }
 
-    pub(crate) fn pending_acks(&self) -> usize {
+    /// How many acks of this client are waited for: for the tests that none is remembered for ever.
+    #[doc(hidden)]
+    pub fn pending_acks(&self) -> usize {
         self.0.more.lock().as_ref().map_or(0, |more| more.acks.len())
     }
 
@@ -591,12 +646,11 @@ impl Socket {
             if was == status::DISCONNECTED || was == status::CONNECTING {
                 return false;
             }
-            if let Some(more) = more.as_mut() {
-                for waker in more.closed.drain(..) {
-                    waker.wake();
-                }
-            }
+            let closed = more.as_mut().and_then(|more| more.closed.take());
             drop(more);
+            if let Some(closed) = closed {
+                closed.notify_waiters();
+            }
             self.0.hub.remove(self)
         };
         let acks = self.with_more(|more| {
@@ -613,13 +667,26 @@ impl Socket {
         true
     }
 
-    /// A socket whose CONNECT was refused, or that is gone: what it holds is let go, so that a closure which holds
-    /// its own socket does not keep it alive.
+    /// A restored socket whose client does not get it: it leaves, and nobody hears of it.
+    pub(crate) fn withdraw(&self) {
+        self.0.status.store(status::DISCONNECTED, Ordering::Release);
+        self.0.hub.remove(self);
+        self.clear();
+    }
+
+    /// A socket whose CONNECT was refused, or that is gone: its listeners are let go, so that a closure which holds
+    /// its own socket does not keep it alive. Its data stay for handlers that still run.
     pub(crate) fn clear(&self) {
         self.0.status.store(status::DISCONNECTED, Ordering::Release);
-        let more = self.0.more.lock().take();
-        drop(more);
-        self.0.extensions.clear();
+        let gone = self.0.more.lock().as_mut().map(|more| {
+            more.held = None;
+            (std::mem::take(&mut more.listeners), std::mem::take(&mut more.acks), more.closed.take())
+        });
+        if let Some((_, _, Some(closed))) = &gone {
+            closed.notify_waiters();
+        }
+        // Dropped here, after the lock: what closures hold is user code.
+        drop(gone);
     }
 }
 

@@ -1,6 +1,10 @@
 //! What goes wrong in handlers: counted, and given to `on_handler_error`. Clients are not told.
 
-use std::{any::Any, fmt};
+use std::{
+    any::Any,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use patio_proto::payload::EncodeError;
 
@@ -72,6 +76,15 @@ impl HandlerError {
             }
         })
     }
+}
+
+/// Calls a listener of the user that is no handler: its panic ends nothing else.
+pub(crate) fn guard<T>(listener: impl FnOnce() -> T) -> Result<T, HandlerError> {
+    catch_unwind(AssertUnwindSafe(listener)).map_err(|panic| {
+        let error = HandlerError::panicked(panic);
+        tracing::warn!(%error, "a listener panicked");
+        error
+    })
 }
 
 /// What the handler of a connection or disconnection may return.

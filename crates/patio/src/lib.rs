@@ -30,7 +30,9 @@ mod server;
 mod service;
 mod socket;
 
-pub use patio_adapter::{IntoRooms, Room};
+/// What adapters are made of: the crate `patio-adapter`.
+pub use patio_adapter as adapter;
+pub use patio_adapter::{AdapterError, Counted, Fetched, IntoRooms, Room, SocketSnapshot};
 pub use patio_proto::{
     encode::Parser,
     engine::{Protocol, Transport},

@@ -197,6 +197,11 @@ impl Socket {
         Ok(())
     }
 
+    /// Removes one field of the socket's data; what it held.
+    pub fn remove_data(&self, key: &str) -> Option<serde_json::Value> {
+        self.0.more.lock().as_mut()?.data.remove(key)
+    }
+
     fn with_more<R>(&self, with: impl FnOnce(&mut More) -> R) -> R {
         with(self.0.more.lock().get_or_insert_default())
     }

@@ -177,14 +177,19 @@ impl<A: Application> Engine<A> {
     }
 
     fn find(&self, sid: &str) -> Option<Arc<Session<A>>> {
-        self.sessions.lock().get(sid)
+        // One that is gone has its place until its driver has cleaned up.
+        self.sessions.lock().get(sid).filter(|session| !session.is_gone())
     }
 
     /// Lists a session and starts its driver.
     fn adopt(&self, session: Arc<Session<A>>, stream: Option<Box<transport::websocket::Stream>>) {
         self.counters.opened.add(1);
         self.sessions.lock().insert(Arc::clone(&session));
-        self.tasks.spawn(Driver::new(session, stream).opened());
+        self.tasks.spawn(Driver::new(Arc::clone(&session), stream).opened());
+        if self.is_closing() {
+            // It was admitted before, and nobody else would end it.
+            session.close(CloseReason::ServerShuttingDown);
+        }
     }
 
     fn forget(&self, session: &Session<A>) {

@@ -51,8 +51,7 @@ struct Link {
     machine: engine::Session,
     outbound: Outbound,
     sink: Sink,
-    /// What a POST brought and the driver has not taken yet: at most one request's packets.
-    posted: Option<Box<Posted>>,
+    post: Post,
     /// A WebSocket that has taken over and waits for the driver to read from it.
     handover: Option<Box<Stream>>,
     /// The earliest deadline that the timers know of.
@@ -72,12 +71,21 @@ struct Link {
     scheduled: bool,
     /// The kernel took less than it was given; the driver waits until it takes more.
     blocked: bool,
-    /// A POST is on its way.
-    posting: bool,
     /// The deadline of the layer above has passed.
     app_due: bool,
     /// The driver does not read for now, so the peer's silence is ours.
     paused: bool,
+}
+
+/// What a client sends over polling: one request at a time.
+enum Post {
+    None,
+    /// Its body is being read. Dropped when the session ends or leaves polling: nobody would take it.
+    Coming {
+        _wanted: oneshot::Sender<()>,
+    },
+    /// The driver has not taken it yet.
+    Come(Box<Posted>),
 }
 
 /// Packets of one POST, and who waits until they are taken.
@@ -197,6 +205,7 @@ impl<A: Application> Session<A> {
             return;
         }
         link.ended = Some(reason);
+        link.post = Post::None;
         link.wake_flush_waiters();
         match &mut link.sink {
             Sink::Polling(waiting) => match waiting.take() {
@@ -207,7 +216,9 @@ impl<A: Application> Session<A> {
                 }
                 Some(waiting) => {
                     let mut answer = link.outbound.take();
-                    answer.push(control::close());
+                    // A client that closes by itself need not be told; its poll is just released.
+                    let client_closed = reason == CloseReason::TransportClose;
+                    answer.push(if client_closed { control::noop() } else { control::close() });
                     // A poll that was given up meanwhile has nobody to tell.
                     let _ = waiting.send(answer);
                     link.sink = Sink::Gone;
@@ -335,7 +346,7 @@ impl<A: Application> Session<A> {
                 machine,
                 outbound: Outbound::default(),
                 sink,
-                posted: None,
+                post: Post::None,
                 handover: None,
                 armed: None,
                 app_deadline: None,
@@ -345,7 +356,6 @@ impl<A: Application> Session<A> {
                 deflate,
                 scheduled: false,
                 blocked: false,
-                posting: false,
                 app_due: false,
                 paused: false,
             }),
@@ -392,24 +402,15 @@ impl<A: Application> Session<A> {
         }
     }
 
-    /// A POST came. `None`: another one is on its way.
+    /// A POST came. `None`: another one is on its way, or was given up before its packets were taken.
     pub(super) fn begin_post(self: &Arc<Self>) -> Option<Posting<A>> {
-        let taken = std::mem::replace(&mut self.link.lock().posting, true);
-        (!taken).then(|| Posting(Arc::clone(self)))
-    }
-
-    /// A POST brought packets. The answer resolves when the driver has taken them. Errors: another POST's packets
-    /// still wait.
-    pub(super) fn post(&self, packets: Vec<Packet>, broken: bool) -> Result<oneshot::Receiver<()>, ()> {
         let mut link = self.link.lock();
-        if link.posted.is_some() {
-            return Err(());
+        if !matches!(link.post, Post::None) {
+            return None;
         }
-        let (taken, wait) = oneshot::channel();
-        link.posted = Some(Box::new(Posted { packets, broken, taken }));
-        drop(link);
-        self.wake();
-        Ok(wait)
+        let (wanted, unwanted) = oneshot::channel();
+        link.post = Post::Coming { _wanted: wanted };
+        Some(Posting { session: Arc::clone(self), unwanted })
     }
 
     /// A WebSocket asks to take over. Until when it must have done so; `None`: it is refused.
@@ -437,6 +438,7 @@ impl<A: Application> Session<A> {
             let _ = waiting.send(vec![control::close()]);
         }
         link.deflate = stream.is_deflated();
+        link.post = Post::None;
         link.handover = Some(stream);
         self.write(&mut link);
         drop(link);
@@ -460,7 +462,14 @@ impl<A: Application> Session<A> {
     }
 
     pub(super) fn take_posted(&self) -> Option<Box<Posted>> {
-        self.link.lock().posted.take()
+        let mut link = self.link.lock();
+        match std::mem::replace(&mut link.post, Post::None) {
+            Post::Come(posted) => Some(posted),
+            other => {
+                link.post = other;
+                None
+            }
+        }
     }
 
     pub(super) fn take_handover(&self) -> Option<Box<Stream>> {
@@ -530,7 +539,7 @@ impl<A: Application> Session<A> {
         link.sink = Sink::Gone;
         link.handover = None;
         link.last = None;
-        link.posted = None;
+        link.post = Post::None;
         link.outbound.take();
         link.wake_flush_waiters();
     }
@@ -546,11 +555,38 @@ impl<A: Application> Session<A> {
 }
 
 /// A POST on its way; the next one may come when it is dropped.
-pub(super) struct Posting<A: Application>(Arc<Session<A>>);
+pub(super) struct Posting<A: Application> {
+    session: Arc<Session<A>>,
+    unwanted: oneshot::Receiver<()>,
+}
+
+impl<A: Application> Posting<A> {
+    /// Resolves when nobody will take what the POST brings: the session has ended, or left polling.
+    pub(super) async fn unwanted(&mut self) {
+        // Nothing is ever sent: what is waited for is the end of the sender.
+        let _ = (&mut self.unwanted).await;
+    }
+
+    /// The POST brought packets. The answer resolves when the driver has taken them, or never will.
+    pub(super) fn finish(self, packets: Vec<Packet>, broken: bool) -> oneshot::Receiver<()> {
+        let (taken, wait) = oneshot::channel();
+        let mut link = self.session.link.lock();
+        // A client may still post before it hears of the end: that is no mistake of its, but nobody takes it.
+        if matches!(link.post, Post::Coming { .. }) && !link.machine.is_closed() {
+            link.post = Post::Come(Box::new(Posted { packets, broken, taken }));
+            drop(link);
+            self.session.wake();
+        }
+        wait
+    }
+}
 
 impl<A: Application> Drop for Posting<A> {
     fn drop(&mut self) {
-        self.0.link.lock().posting = false;
+        let mut link = self.session.link.lock();
+        if let Post::Coming { .. } = link.post {
+            link.post = Post::None;
+        }
     }
 }
 

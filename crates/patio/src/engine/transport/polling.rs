@@ -1,14 +1,15 @@
 //! HTTP long-polling: a GET waits for packets, a POST brings them, several packets in one payload.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use http_body_util::BodyExt;
 use patio_proto::{
     encode::{Encoded, Form},
     engine::{CloseReason, DecodeError, Packet, Protocol, Transport, jsonp, payload},
 };
+use tokio::time::timeout;
 
 use crate::{
     engine::{
@@ -45,8 +46,15 @@ struct Unanswered<'a, A: Application>(Option<&'a Arc<Session<A>>>);
 impl<A: Application> Drop for Unanswered<'_, A> {
     fn drop(&mut self) {
         if let Some(session) = self.0 {
-            session.close(CloseReason::TransportError);
+            broken(session);
         }
+    }
+}
+
+/// A request that failed ends its session, unless that has gone on over a WebSocket meanwhile.
+fn broken<A: Application>(session: &Arc<Session<A>>) {
+    if session.transport() == Transport::Polling {
+        session.close(CloseReason::TransportError);
     }
 }
 
@@ -160,7 +168,7 @@ where
         session.close(CloseReason::TransportError);
         return answer(StatusCode::BAD_REQUEST, headers, Bytes::new());
     }
-    let Some(_posting) = session.begin_post() else {
+    let Some(mut posting) = session.begin_post() else {
         // Two POSTs at once: nobody could say which packets come first.
         session.close(CloseReason::TransportError);
         return answer(StatusCode::BAD_REQUEST, headers, Bytes::new());
@@ -168,7 +176,10 @@ where
     let mut unanswered = Unanswered(Some(session));
     // A peer that sends a body byte by byte has as long as one that is silent.
     let time = config.timing.ping_interval + config.timing.ping_timeout;
-    let body = read(session, body, config.max_http_buffer_size, time).await;
+    let body = tokio::select! {
+        body = timeout(time, read(body, config.max_http_buffer_size)) => body.unwrap_or(Err(BodyError::Broken)),
+        () = posting.unwanted() => Err(BodyError::Unwanted),
+    };
     unanswered.0 = None;
     let body = match body {
         Ok(body) => body,
@@ -177,8 +188,10 @@ where
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             return answer(StatusCode::PAYLOAD_TOO_LARGE, headers, Bytes::new());
         }
-        Err(BodyError::Broken) => {
-            session.close(CloseReason::TransportError);
+        Err(error) => {
+            if let BodyError::Broken = error {
+                broken(session);
+            }
             return answer(StatusCode::BAD_REQUEST, headers, Bytes::new());
         }
     };
@@ -189,10 +202,8 @@ where
         session.engine().counters.bad_packets.add(1);
         tracing::debug!(sid = session.sid(), %error, "bad payload");
     }
-    if let Ok(taken) = session.post(packets, read.is_err()) {
-        // The next packets are taken when these were. An error means that the session ended meanwhile.
-        let _ = taken.await;
-    }
+    // The next packets are taken when these were. An error means that the session ended meanwhile.
+    let _ = posting.finish(packets, read.is_err()).await;
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(hook) = &config.headers {
@@ -230,38 +241,27 @@ fn decode_octets(_: Bytes, _: usize, _: impl FnMut(Packet)) -> Result<(), Decode
 enum BodyError {
     TooLarge,
     Broken,
+    Unwanted,
 }
 
-/// Reads a body of at most `limit` bytes; no more than that is ever held. Ends with the session.
-async fn read<A, B>(session: &Session<A>, body: B, limit: usize, time: Duration) -> Result<Bytes, BodyError>
+/// Reads a body of at most `limit` bytes; no more than that is ever held.
+async fn read<B>(body: B, limit: usize) -> Result<Bytes, BodyError>
 where
-    A: Application,
     B: http_body::Body + Send,
     B::Data: Buf + Send,
 {
     if body.size_hint().lower() > limit as u64 {
         return Err(BodyError::TooLarge);
     }
-    let read = async {
-        let mut body = std::pin::pin!(body);
-        let mut whole = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else { return Err(BodyError::Broken) };
-            let Ok(mut data) = frame.into_data() else { continue };
-            if whole.len() + data.remaining() > limit {
-                return Err(BodyError::TooLarge);
-            }
-            while data.has_remaining() {
-                let chunk = data.chunk();
-                whole.extend_from_slice(chunk);
-                let took = chunk.len();
-                data.advance(took);
-            }
-            if session.transport() != Transport::Polling {
-                return Err(BodyError::Broken);
-            }
+    let mut body = std::pin::pin!(body);
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Err(BodyError::Broken) };
+        let Ok(mut data) = frame.into_data() else { continue };
+        if whole.len() + data.remaining() > limit {
+            return Err(BodyError::TooLarge);
         }
-        Ok(whole.freeze())
-    };
-    tokio::time::timeout(time, read).await.unwrap_or(Err(BodyError::Broken))
+        whole.put(&mut data);
+    }
+    Ok(whole.freeze())
 }

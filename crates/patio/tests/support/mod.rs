@@ -19,6 +19,7 @@
 mod http;
 mod polling;
 mod server;
+mod watched;
 mod websocket;
 
 use std::time::Duration;

@@ -1,6 +1,9 @@
 //! Servers on loopback sockets: Socket.IO with its disconnects, and a bare Engine.IO echo.
 
-use std::{net::SocketAddr, ops::Deref, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
+
+use http::Request;
+use hyper::body::Incoming;
 
 use patio::{
     DisconnectReason, ServerBuilder, Socket,
@@ -8,11 +11,12 @@ use patio::{
 };
 use tokio::{
     net::TcpStream,
-    sync::{Mutex, mpsc},
+    sync::{Mutex, Semaphore, mpsc},
     task::JoinHandle,
 };
+use tower_service::Service;
 
-use super::{Eio, Http, PollingClient, Response, WsClient, soon, target};
+use super::{Eio, Http, PollingClient, Response, WsClient, soon, target, watched::Watched};
 
 /// A server on a free port of 127.0.0.1; it ends with the test's runtime.
 pub(crate) struct Server {
@@ -36,10 +40,8 @@ impl Server {
             // The test may not be interested any more.
             let _ = sender.send(reason.to_string());
         });
-        let listener = patio::listen(([127, 0, 0, 1], 0).into()).unwrap();
-        let addr = listener.local_addr().unwrap();
-        let task = tokio::spawn(patio::serve(listener, io.service()).into_future());
-        Self { io, net: Net { addr }, reasons: Mutex::new(reasons), task }
+        let (net, task) = Net::serve(io.service());
+        Self { io, net, reasons: Mutex::new(reasons), task }
     }
 
     /// The reason of the next disconnect in the main namespace.
@@ -89,10 +91,8 @@ impl Engine {
     pub(crate) async fn start(builder: ServerBuilder) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let engine = builder.allow_eio3(true).build_engine_io(Echo(sender)).unwrap();
-        let listener = patio::listen(([127, 0, 0, 1], 0).into()).unwrap();
-        let addr = listener.local_addr().unwrap();
-        tokio::spawn(patio::serve(listener, engine).into_future());
-        Self { net: Net { addr }, events: Mutex::new(events) }
+        let (net, _) = Net::serve(engine);
+        Self { net, events: Mutex::new(events) }
     }
 
     /// What happens next.
@@ -169,9 +169,35 @@ impl engine_io::Handler for Echo {
 /// What listens at an address, and how to reach it.
 pub(crate) struct Net {
     pub(crate) addr: SocketAddr,
+    /// One permit for each GET that waits or waited in the server.
+    polls: Arc<Semaphore>,
 }
 
 impl Net {
+    fn serve<S, B>(service: S) -> (Self, JoinHandle<std::io::Result<()>>)
+    where
+        S: Service<Request<Incoming>, Response = http::Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send,
+        B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+            + Send
+            + 'static,
+    {
+        let listener = patio::listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let polls = Arc::new(Semaphore::new(0));
+        let service = Watched { inner: service, polls: Arc::clone(&polls) };
+        (Self { addr, polls }, tokio::spawn(patio::serve(listener, service).into_future()))
+    }
+
+    /// Waits until the next GET waits in the server. Each is told once.
+    #[track_caller]
+    pub(crate) fn poll_waits(&self) -> impl Future<Output = ()> {
+        soon(async { self.polls.acquire().await.unwrap().forget() })
+    }
+
     /// One request on a connection of its own.
     pub(crate) async fn request(
         &self,

@@ -6,6 +6,7 @@
 //! much is parked, the driver stops reading.
 
 use std::{
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, atomic::Ordering},
@@ -83,8 +84,8 @@ pub(crate) struct Inbox {
     /// Handlers and middlewares that wait for something. Made when the first one does.
     running: Option<Box<FuturesUnordered<Job>>>,
     /// Events that wait for a place among the running, or for their socket's connect handlers.
-    #[expect(clippy::box_collection, reason = "an idle connection pays 8 bytes for it instead of 24")]
-    parked: Option<Box<Vec<Event>>>,
+    #[expect(clippy::box_collection, reason = "an idle connection pays 8 bytes for it instead of 32")]
+    parked: Option<Box<VecDeque<Event>>>,
     parked_bytes: usize,
     /// Too much is parked.
     full: bool,
@@ -683,22 +684,13 @@ impl Driver<'_> {
     }
 
     fn must_park(&self, event: &Event) -> bool {
-        let running = self.inbox.running.as_ref().map_or(0, |running| running.len());
-        if running >= self.engine().config.limits.handlers {
-            return true;
-        }
-        let behind = self
-            .inbox
-            .parked
-            .iter()
-            .flat_map(|parked| parked.iter())
-            .any(|other| other.socket == event.socket);
-        behind || (event.socket.is_setting_up() && !has_listener(event))
+        let mut parked = self.inbox.parked.iter().flat_map(|parked| parked.iter());
+        !self.has_place() || parked.any(|other| other.socket == event.socket) || event.waits_for_listeners()
     }
 
     fn park(&mut self, event: Event) {
-        self.inbox.parked_bytes += event.payload.size();
-        self.inbox.parked.get_or_insert_default().push(event);
+        self.inbox.parked_bytes += event.parked_size();
+        self.inbox.parked.get_or_insert_default().push_back(event);
         self.inbox.full = self.inbox.parked_bytes >= self.engine().config.limits.parked_bytes;
     }
 
@@ -712,19 +704,34 @@ impl Driver<'_> {
 
     /// Dispatches what may go on now, in order.
     fn unpark(&mut self) {
-        let Some(parked) = self.inbox.parked.take() else { return };
-        self.inbox.parked_bytes = 0;
-        self.inbox.full = false;
-        for event in *parked {
-            if event.socket.is_connected() {
-                self.event(event);
-            } else {
-                self.engine().counters.dropped_events.add(1);
+        let mut at = 0;
+        // Sockets whose connect handlers still run: nothing of theirs overtakes what waits.
+        let mut held: SmallVec<[Socket; 2]> = SmallVec::new();
+        while self.has_place() {
+            let Some(event) = self.inbox.parked.as_ref().and_then(|parked| parked.get(at)) else { break };
+            if held.contains(&event.socket) || event.waits_for_listeners() {
+                held.push(event.socket.clone());
+                at += 1;
+                continue;
             }
+            let Some(event) = self.inbox.parked.as_mut().and_then(|parked| parked.remove(at)) else { break };
+            self.inbox.parked_bytes -= event.parked_size();
+            self.dispatch(event);
         }
+        self.inbox.parked.take_if(|parked| parked.is_empty());
+        self.inbox.full = self.inbox.parked_bytes >= self.engine().config.limits.parked_bytes;
+    }
+
+    /// Whether another handler may run.
+    fn has_place(&self) -> bool {
+        let running = self.inbox.running.as_ref().map_or(0, |running| running.len());
+        running < self.engine().config.limits.handlers
     }
 
     fn dispatch(&mut self, event: Event) {
+        if !event.socket.is_connected() {
+            return self.engine().counters.dropped_events.add(1);
+        }
         let declared = event.socket.hub().declared();
         let mut any: SmallVec<[EventHandler; 2]> = declared.any.iter().cloned().collect();
         let mut middlewares = declared.packet_middlewares.clone();
@@ -786,10 +793,22 @@ impl Driver<'_> {
     }
 }
 
-fn has_listener(event: &Event) -> bool {
-    let name = event.payload.event_name().unwrap_or_default();
-    event.socket.hub().declared().on.contains_key(&*name)
-        || event.socket.with_listeners(|listeners| listeners.has(&name)).unwrap_or(false)
+impl Event {
+    /// What it costs to keep this event: its data, and what stands around it.
+    fn parked_size(&self) -> usize {
+        size_of::<Self>() + self.payload.size()
+    }
+
+    /// Whether the socket's connect handlers still run, and nobody listens yet.
+    fn waits_for_listeners(&self) -> bool {
+        self.socket.is_setting_up() && !self.has_listener()
+    }
+
+    fn has_listener(&self) -> bool {
+        let name = self.payload.event_name().unwrap_or_default();
+        self.socket.hub().declared().on.contains_key(&*name)
+            || self.socket.with_listeners(|listeners| listeners.has(&name)).unwrap_or(false)
+    }
 }
 
 /// What runs.

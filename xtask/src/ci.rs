@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// Runs all checks and all tests.
 pub(crate) fn ci(workspace: &Workspace, session: &mut Session) {
     if session.wants("fmt") {
-        check(session, "fmt", vec![workspace.cargo(&["fmt", "--all", "--check"])]);
+        check(session, "fmt", vec![workspace.cargo(&["fmt", "--all", "--check", "--", "--color", "never"])]);
     }
     if session.wants("licences") {
         session.perform("licences", |_| objections(workspace));

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use nix::{
-    sys::signal::{SigSet, Signal, killpg},
+    sys::signal::{Signal, killpg},
     unistd::Pid,
 };
 
@@ -20,6 +20,8 @@ use nix::{
 const TICK: Duration = Duration::from_millis(20);
 /// What a group gets between being asked to end and being killed: the e2e scripts give their servers ten seconds.
 const GRACE: Duration = Duration::from_secs(12);
+/// The status of a shell's command that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
 
 /// The groups that are running.
 static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
@@ -126,14 +128,10 @@ impl Drop for Process {
     }
 }
 
-/// From now on a signal that ends this process ends the groups too, which a terminal's Ctrl-C does not reach.
-/// To be called before any thread is started: threads inherit what is blocked, programs do not.
+/// From now on a signal that ends this process ends the groups too, which a terminal's Ctrl-C does not reach. (A handler:
+/// to block the signals and wait for them would block them in every program that is started, too.)
 pub(crate) fn end_with_us() -> anyhow::Result<()> {
-    let mut signals = SigSet::empty();
-    signals.extend([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
-    signals.thread_block().context("cannot block signals")?;
-    thread::spawn(move || {
-        let Ok(signal) = signals.wait() else { return };
+    let handler = || {
         // Held to the end, so that no group is started behind our back.
         let groups = lock(&GROUPS);
         for (signal, pause) in [(Signal::SIGTERM, 2), (Signal::SIGKILL, 0)] {
@@ -144,9 +142,9 @@ pub(crate) fn end_with_us() -> anyhow::Result<()> {
                 thread::sleep(Duration::from_secs(pause));
             }
         }
-        process::exit(128 + signal as i32);
-    });
-    Ok(())
+        process::exit(INTERRUPTED);
+    };
+    ctrlc::set_handler(handler).context("cannot handle signals")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -18,6 +18,8 @@ use crate::{
 const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 /// Names of failed tests that are repeated at the end, for each step.
 const NAMED: usize = 20;
+/// Characters of each of these lines; the whole of it stands above.
+const WIDTH: usize = 160;
 
 /// Programs to be run one after another.
 pub(crate) struct Step {
@@ -134,7 +136,9 @@ impl Session {
         println!("\n{}", table(&self.rows, self.began.elapsed()));
         for row in self.rows.iter().filter(|row| !row.failures.is_empty()) {
             println!("Failed in {}:", row.name);
-            row.failures.iter().take(NAMED).for_each(|line| println!("  {line}"));
+            for line in row.failures.iter().take(NAMED) {
+                println!("  {}", line.chars().take(WIDTH).collect::<String>());
+            }
             if let more @ 1.. = row.failures.len().saturating_sub(NAMED) {
                 println!("  and {more} more");
             }

@@ -101,11 +101,14 @@ impl Engine {
         soon(async { self.events.lock().await.recv().await.unwrap() })
     }
 
-    /// The next client that connects, which is what happens next.
+    /// The next client that connects. Nothing else happens before, but that others go.
     pub(crate) async fn client(&self) -> Client {
-        match self.event().await {
-            Event::Opened(client) => client,
-            other => panic!("{other:?}"),
+        loop {
+            match self.event().await {
+                Event::Opened(client) => return client,
+                Event::Closed(_) => {}
+                other => panic!("{other:?}"),
+            }
         }
     }
 

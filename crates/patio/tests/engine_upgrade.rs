@@ -335,7 +335,6 @@ async fn a_session_that_ends_during_the_probe_takes_its_candidate_along() {
             polling.send("1").await;
             assert_eq!(engine.closed().await, "transport close");
         }
-        ws.send("5").await;
         ws.closes_silently().await;
     }
 }

@@ -431,9 +431,13 @@ impl<A: Application> Session<A> {
         self.link.lock().machine.abandon_upgrade();
     }
 
-    /// The candidate has taken over: what is queued leaves by it, and the driver reads from it.
-    pub(super) fn switch(self: &Arc<Self>, stream: Box<Stream>) {
+    /// The candidate has taken over: what is queued leaves by it, and the driver reads from it. Errors: the session
+    /// ended a moment ago.
+    pub(super) fn switch(self: &Arc<Self>, stream: Box<Stream>) -> Result<(), Box<Stream>> {
         let mut link = self.link.lock();
+        if link.machine.is_closed() {
+            return Err(stream);
+        }
         if let Sink::Polling(Some(waiting)) = std::mem::replace(&mut link.sink, stream.sink()) {
             let _ = waiting.send(vec![control::close()]);
         }
@@ -443,6 +447,7 @@ impl<A: Application> Session<A> {
         self.write(&mut link);
         drop(link);
         self.wake();
+        Ok(())
     }
 }
 

@@ -319,13 +319,14 @@ pub(in crate::engine) async fn upgrade<A: Application>(
     until: Instant,
 ) {
     let candidate = Candidate { session: &session };
-    let switched = timeout_at(until, candidate.probe(&mut stream)).await.unwrap_or(false);
-    if switched {
-        session.switch(Box::new(stream));
-    } else {
-        drop(candidate);
-        stream.close().await;
+    if timeout_at(until, candidate.probe(&mut stream)).await.unwrap_or(false) {
+        match session.switch(Box::new(stream)) {
+            Ok(()) => return,
+            Err(unused) => stream = *unused,
+        }
     }
+    drop(candidate);
+    stream.close().await;
 }
 
 /// A WebSocket that is being probed. Dropped before it took over, it makes room for another one.
@@ -341,7 +342,14 @@ impl<A: Application> Candidate<'_, A> {
         let mut probed = false;
         loop {
             tokio::select! {
-                _ = release.tick(), if probed => self.session.release_poll(),
+                _ = release.tick() => {
+                    if self.session.is_closed() {
+                        return false;
+                    }
+                    if probed {
+                        self.session.release_poll();
+                    }
+                }
                 message = stream.next_message() => {
                     let Some(message) = message else { return false };
                     let packet = match message {

@@ -217,13 +217,16 @@ impl Local for Hub {
     }
 
     fn broadcast(&self, payload: &Payload, options: &BroadcastOptions, offset: Option<&Offset>) {
+        let receivers = self.select(options);
+        if receivers.is_empty() {
+            return;
+        }
         let payload = match offset {
             Some(offset) => payload.with_appended_str(offset.as_str()),
             None => payload.clone(),
         };
         let packet = Packet::event(self.name.clone(), payload);
         let encoded = self.encode(&packet, options);
-        let receivers = self.select(options);
         let turn = Turn::of_caller();
         for socket in &receivers {
             socket.deliver(&encoded, &packet, options.flags.volatile, offset);

@@ -9,7 +9,7 @@ mod support;
 use patio::Server as Patio;
 use patio_proto::{encode::packets_encoded, payload::serializations};
 use serde::Serialize;
-use support::{Direct, Server, V3, V4};
+use support::{Server, V3, V4, direct::Direct};
 
 /// Clients over each of polling, WebSocket of revision 4 and WebSocket of revision 3.
 const POLLING: usize = 900;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use patio::{Server as Patio, Socket, extract::Data};
-use support::{Direct, Server, V4, soon};
+use support::{Server, V4, direct::Direct, soon};
 use tokio::sync::Semaphore;
 
 /// Receivers of the large broadcast, besides the last one.

@@ -16,7 +16,7 @@
 //! let mut polling = server.polling(V4).await;       // the same methods, over polling
 //! ```
 
-mod direct;
+pub(crate) mod direct;
 mod http;
 mod polling;
 mod server;
@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub(crate) use self::{direct::*, http::*, polling::*, server::*, websocket::*};
+pub(crate) use self::{http::*, polling::*, server::*, websocket::*};
 
 /// The longest that anything in a test is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -229,7 +229,10 @@ impl Session {
         }
         match self.heart {
             Heart::PingAt(at) if at <= now => {
-                self.heart = Heart::PongBy { at: now + timing.ping_timeout, extended: false };
+                // A timer that was a little late does not make the client's time longer; one that was very late, on a
+                // busy machine, does not make it shorter.
+                let sent = if now < at + timing.ping_timeout / 8 { at } else { now };
+                self.heart = Heart::PongBy { at: sent + timing.ping_timeout, extended: false };
                 Some(Due::Ping)
             }
             Heart::PongBy { at, .. } | Heart::PingBy(at) if at <= now => Some(Due::PingTimeout),

@@ -182,6 +182,14 @@ impl<A: Application> Session<A> {
         }
     }
 
+    /// Writes what is queued to a WebSocket without waiting for the end of the turn.
+    pub(crate) fn write_now(&self) {
+        let mut link = self.link.lock();
+        if !matches!(link.sink, Sink::Polling(_)) {
+            self.write(&mut link);
+        }
+    }
+
     /// Ready once everything queued so far was handed to the kernel or to a poll, or the session has ended.
     pub(crate) fn poll_flushed(&self, cx: &Context<'_>) -> Poll<()> {
         let mut link = self.link.lock();

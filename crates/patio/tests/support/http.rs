@@ -14,9 +14,16 @@ pub(crate) fn target(query: &str) -> String {
     format!("/socket.io/?{query}")
 }
 
+/// What a client's bytes travel on.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
+
+pub(crate) type Stream = Box<dyn Io>;
+
 /// An HTTP/1.1 connection that stays open from request to request.
-pub(crate) struct Http<S = TcpStream> {
-    pub(crate) stream: S,
+pub(crate) struct Http {
+    pub(crate) stream: Stream,
     pub(super) buffer: Vec<u8>,
 }
 
@@ -50,11 +57,9 @@ impl Http {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
         Self::new(TcpStream::connect(addr).await.unwrap())
     }
-}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
-    pub(crate) fn new(stream: S) -> Self {
-        Self { stream, buffer: Vec::new() }
+    pub(crate) fn new(stream: impl Io) -> Self {
+        Self { stream: Box::new(stream), buffer: Vec::new() }
     }
 
     /// Sends a request. A body comes with its `Content-Length`.

@@ -1,10 +1,10 @@
 //! A client over long-polling, and its reading of payloads.
 
-use std::{collections::VecDeque, net::SocketAddr};
+use std::collections::VecDeque;
 
 use serde_json::Value;
 
-use super::{Eio, Http, Packet, Response, V3, V4, json, packets, target};
+use super::{Connector, Eio, Http, Packet, Response, V3, V4, json, packets, target};
 
 /// A session over polling: one connection for its GETs, one for its POSTs.
 pub(crate) struct PollingClient {
@@ -13,7 +13,7 @@ pub(crate) struct PollingClient {
     pub(crate) open: Value,
     /// The answer to the handshake.
     pub(crate) handshake: Response,
-    addr: SocketAddr,
+    connector: Connector,
     query: String,
     headers: Vec<(String, String)>,
     pub(crate) gets: Http,
@@ -22,9 +22,9 @@ pub(crate) struct PollingClient {
 }
 
 impl PollingClient {
-    pub(super) async fn open(addr: SocketAddr, eio: Eio, query: &str, headers: &[(&str, &str)]) -> Self {
+    pub(super) async fn open(connector: &Connector, eio: Eio, query: &str, headers: &[(&str, &str)]) -> Self {
         let query = format!("EIO={}&transport=polling{query}", eio.number());
-        let mut gets = Http::connect(addr).await;
+        let mut gets = Http::new(connector().await);
         gets.send("GET", &target(&query), headers, b"").await;
         let handshake = gets.response().await;
         assert_eq!(handshake.status, 200, "{handshake:?}");
@@ -34,8 +34,8 @@ impl PollingClient {
             other => panic!("no open packet: {other:?}"),
         };
         let headers = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let posts = Http::connect(addr).await;
-        Self { eio, open, handshake, addr, query, headers, gets, posts, received }
+        let posts = Http::new(connector().await);
+        Self { eio, open, handshake, connector: connector.clone(), query, headers, gets, posts, received }
     }
 
     packets!();
@@ -67,14 +67,14 @@ impl PollingClient {
 
     /// A second GET, on a connection of its own.
     pub(crate) async fn other_poll(&self) -> Response {
-        let mut http = Http::connect(self.addr).await;
+        let mut http = Http::new((self.connector)().await);
         http.send("GET", &self.target(), &[], b"").await;
         http.response().await
     }
 
     /// Gives up the GET that waits: its connection is closed, the next one uses another.
     pub(crate) async fn abort_poll(&mut self) {
-        self.gets = Http::connect(self.addr).await;
+        self.gets = Http::new((self.connector)().await);
     }
 
     /// A POST of a body as it is.

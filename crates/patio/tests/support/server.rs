@@ -1,13 +1,15 @@
 //! Servers on loopback sockets: Socket.IO with its disconnects, and a bare Engine.IO echo.
 
-use std::{convert::Infallible, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use http::Request;
-use hyper::body::Incoming;
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 
 use patio::{
     DisconnectReason, ServerBuilder, Socket,
-    engine_io::{self, Client, Message},
+    engine_io::{self, Client, EngineIo, Message},
 };
 use tokio::{
     net::TcpStream,
@@ -16,7 +18,7 @@ use tokio::{
 };
 use tower_service::Service;
 
-use super::{Eio, Http, PollingClient, Response, WsClient, soon, target, watched::Watched};
+use super::{Eio, Http, PollingClient, Response, Stream, WsClient, soon, target, watched::Watched};
 
 /// A server on a free port of 127.0.0.1; it ends with the test's runtime.
 pub(crate) struct Server {
@@ -35,13 +37,18 @@ impl Server {
 
     /// Serves a server that is built already.
     pub(crate) async fn serve(io: patio::Server) -> Self {
-        let (sender, reasons) = mpsc::unbounded_channel();
-        io.on_disconnect(async move |_: Socket, reason: DisconnectReason| {
-            // The test may not be interested any more.
-            let _ = sender.send(reason.to_string());
-        });
+        let reasons = reasons(&io);
         let (net, task) = Net::serve(io.service());
-        Self { io, net, reasons: Mutex::new(reasons), task }
+        Self { io, net, reasons, task }
+    }
+
+    /// A server on pipes in memory, which work with paused time. A connection may be ahead of its peer by `buffer`
+    /// bytes.
+    pub(crate) fn in_memory(builder: ServerBuilder, buffer: usize) -> Self {
+        let io = builder.allow_eio3(true).build().unwrap();
+        let reasons = reasons(&io);
+        let net = Net::in_memory(io.service(), buffer);
+        Self { io, net, reasons, task: tokio::spawn(std::future::pending()) }
     }
 
     /// The reason of the next disconnect in the main namespace.
@@ -71,8 +78,18 @@ impl Deref for Server {
     }
 }
 
+fn reasons(io: &patio::Server) -> Mutex<mpsc::UnboundedReceiver<String>> {
+    let (sender, reasons) = mpsc::unbounded_channel();
+    io.on_disconnect(async move |_: Socket, reason: DisconnectReason| {
+        // The test may not be interested any more.
+        let _ = sender.send(reason.to_string());
+    });
+    Mutex::new(reasons)
+}
+
 /// An Engine.IO server without Socket.IO. It sends every message back.
 pub(crate) struct Engine {
+    pub(crate) io: EngineIo,
     net: Net,
     /// What happens, in its order.
     events: Mutex<mpsc::UnboundedReceiver<Event>>,
@@ -90,9 +107,17 @@ impl Engine {
     /// Builds and serves it; clients 1.x and 2.x may come.
     pub(crate) async fn start(builder: ServerBuilder) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
-        let engine = builder.allow_eio3(true).build_engine_io(Echo(sender)).unwrap();
-        let (net, _) = Net::serve(engine);
-        Self { net, events: Mutex::new(events) }
+        let io = builder.allow_eio3(true).build_engine_io(Echo(sender)).unwrap();
+        let (net, _) = Net::serve(io.clone());
+        Self { io, net, events: Mutex::new(events) }
+    }
+
+    /// The same on pipes in memory, for paused time.
+    pub(crate) fn in_memory(builder: ServerBuilder) -> Self {
+        let (sender, events) = mpsc::unbounded_channel();
+        let io = builder.allow_eio3(true).build_engine_io(Echo(sender)).unwrap();
+        let net = Net::in_memory(io.clone(), 64 * 1024);
+        Self { io, net, events: Mutex::new(events) }
     }
 
     /// What happens next.
@@ -172,27 +197,67 @@ impl engine_io::Handler for Echo {
 /// What listens at an address, and how to reach it.
 pub(crate) struct Net {
     pub(crate) addr: SocketAddr,
+    connector: Connector,
     /// One permit for each GET that waits or waited in the server.
     polls: Arc<Semaphore>,
 }
 
+/// Makes a connection.
+pub(crate) type Connector = Arc<dyn Fn() -> BoxFuture<'static, Stream> + Send + Sync>;
+
+/// What can be served.
+pub(crate) trait Serve:
+    Service<Request<Incoming>, Response = http::Response<Self::Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+    type Body: http_body::Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+}
+
+impl<S, B> Serve for S
+where
+    S: Service<Request<Incoming>, Response = http::Response<B>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    B: http_body::Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    type Body = B;
+}
+
 impl Net {
-    fn serve<S, B>(service: S) -> (Self, JoinHandle<std::io::Result<()>>)
-    where
-        S: Service<Request<Incoming>, Response = http::Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + 'static,
-        S::Future: Send,
-        B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
-            + Send
-            + 'static,
-    {
+    fn serve(service: impl Serve) -> (Self, JoinHandle<std::io::Result<()>>) {
         let listener = patio::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let addr = listener.local_addr().unwrap();
         let polls = Arc::new(Semaphore::new(0));
         let service = Watched { inner: service, polls: Arc::clone(&polls) };
-        (Self { addr, polls }, tokio::spawn(patio::serve(listener, service).into_future()))
+        let connector: Connector = Arc::new(move || {
+            Box::pin(async move { Box::new(TcpStream::connect(addr).await.unwrap()) as Stream })
+        });
+        (Self { addr, connector, polls }, tokio::spawn(patio::serve(listener, service).into_future()))
+    }
+
+    /// Serves on pipes in memory, which work with paused time: all that happens is known to the runtime. A connection
+    /// may be ahead of its peer by `buffer` bytes.
+    fn in_memory(service: impl Serve, buffer: usize) -> Self {
+        let polls = Arc::new(Semaphore::new(0));
+        let service = Watched { inner: service, polls: Arc::clone(&polls) };
+        let connector: Connector = Arc::new(move || {
+            let (client, server) = tokio::io::duplex(buffer);
+            let service = TowerToHyperService::new(service.clone());
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(server), service);
+            tokio::spawn(connection.with_upgrades());
+            Box::pin(std::future::ready(Box::new(client) as Stream))
+        });
+        Self { addr: ([0, 0, 0, 0], 0).into(), connector, polls }
+    }
+
+    /// A connection for raw HTTP.
+    pub(crate) async fn http(&self) -> Http {
+        Http::new((self.connector)().await)
     }
 
     /// Waits until the next GET waits in the server. Each is told once.
@@ -209,7 +274,7 @@ impl Net {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Response {
-        let mut http = Http::connect(self.addr).await;
+        let mut http = self.http().await;
         http.send(method, target, headers, body).await;
         http.response().await
     }
@@ -231,7 +296,7 @@ impl Net {
         query: &str,
         headers: &[(&str, &str)],
     ) -> PollingClient {
-        PollingClient::open(self.addr, eio, query, headers).await
+        PollingClient::open(&self.connector, eio, query, headers).await
     }
 
     /// A session over WebSocket, after its handshake.
@@ -241,8 +306,7 @@ impl Net {
 
     /// The same with more in the query and headers.
     pub(crate) async fn ws_with(&self, eio: Eio, query: &str, headers: &[(&str, &str)]) -> WsClient {
-        let stream = TcpStream::connect(self.addr).await.unwrap();
-        WsClient::open(stream, eio, query, headers).await
+        WsClient::open((self.connector)().await, eio, query, headers).await
     }
 
     /// A WebSocket for the session `sid`, before its probe.
@@ -253,6 +317,6 @@ impl Net {
 
     /// A WebSocket handshake; the answer if it is refused.
     pub(crate) async fn upgrade(&self, target: &str, headers: &[(&str, &str)]) -> Result<WsClient, Response> {
-        WsClient::handshake(TcpStream::connect(self.addr).await.unwrap(), target, headers).await
+        WsClient::handshake((self.connector)().await, target, headers).await
     }
 }

@@ -5,28 +5,25 @@ use patio_proto::{
     ws::{self, Role, handshake::Key},
 };
 use serde_json::Value;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Eio, Http, Packet, Response, V3, V4, json, packets, soon, target};
+use super::{Eio, Http, Io, Packet, Response, Stream, V3, V4, json, packets, soon, target};
 
 /// A session over WebSocket, or a WebSocket that is about to take one over.
-pub(crate) struct WsClient<S = TcpStream> {
+pub(crate) struct WsClient {
     pub(crate) eio: Eio,
     /// The data of the open packet; null for a candidate.
     pub(crate) open: Value,
     /// The headers of the 101.
     pub(crate) handshake: Response,
-    pub(crate) stream: S,
+    pub(crate) stream: Stream,
     decoder: ws::Decoder,
     buffer: Vec<u8>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> WsClient<S> {
+impl WsClient {
     /// A session on a stream: WebSocket handshake and open packet.
-    pub(crate) async fn open(stream: S, eio: Eio, query: &str, headers: &[(&str, &str)]) -> Self {
+    pub(crate) async fn open(stream: impl Io, eio: Eio, query: &str, headers: &[(&str, &str)]) -> Self {
         let target = target(&format!("EIO={}&transport=websocket{query}", eio.number()));
         let mut client =
             Self::handshake(stream, &target, headers).await.unwrap_or_else(|answer| panic!("{answer:?}"));
@@ -38,7 +35,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsClient<S> {
 
     /// The WebSocket handshake; the answer if it is refused.
     pub(crate) async fn handshake(
-        stream: S,
+        stream: impl Io,
         target: &str,
         headers: &[(&str, &str)],
     ) -> Result<Self, Response> {

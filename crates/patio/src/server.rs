@@ -404,8 +404,10 @@ impl NamespaceHandle {
         self.hub.room_len(room.as_ref())
     }
 
+    /// Adds handlers to those that the namespace has; they count for what happens from now on. Panics: a handler
+    /// takes [`State`](crate::extract::State) of a type that the server does not have.
     #[track_caller]
-    pub(crate) fn declare(&self, declared: Namespace) -> &Self {
+    pub fn declare(&self, declared: Namespace) -> &Self {
         declared.check(&self.engine.shared.state, &self.engine.shared.pickers);
         self.hub.declare(declared);
         self

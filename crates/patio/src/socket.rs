@@ -398,6 +398,15 @@ impl SocketEmitter<'_> {
         Ok(())
     }
 
+    /// As [`Socket::emit_with_ack`].
+    pub fn emit_with_ack<R: DeserializeOwned>(
+        self,
+        event: &str,
+        data: &(impl Serialize + ?Sized),
+    ) -> AckRequest<R> {
+        AckRequest::send(self.socket, event, data, self.volatile)
+    }
+
     /// As [`Socket::send`].
     pub fn send<T: Serialize + ?Sized>(self, data: &T) -> Result<(), EmitError> {
         self.emit("message", data)

@@ -86,6 +86,8 @@ impl<A: Application> Driver<A> {
 
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         if self.stream.is_none() {
+            // A POST that waits may hold the pong.
+            self.session.set_paused(!A::wants_more(&self.inbox));
             return false;
         }
         let mut buffer = Buffer::take();

@@ -67,7 +67,7 @@ options! {
     add_trailing_slash: bool => add_trailing_slash;
     /// Whether a polling client may go on over a WebSocket. Default: true. `allowUpgrades` in Socket.IO.
     allow_upgrades: bool => allow_upgrades;
-    /// From one answered ping to the next. Default: 25 s. `pingInterval` in Socket.IO.
+    /// From one answered ping to the next. Default: 25 s; as all times, at most 10 days. `pingInterval` in Socket.IO.
     ping_interval: Duration => timing.ping_interval;
     /// How long the answer to a ping may take. Default: 20 s. `pingTimeout` in Socket.IO.
     ping_timeout: Duration => timing.ping_timeout;
@@ -89,7 +89,7 @@ options! {
     max_packets_per_payload: usize => limits.packets_per_payload;
     /// The most binary attachments of one packet. Default: 10, as in Node. More end the connection.
     max_attachments: usize => limits.packet.max_attachments;
-    /// How deep a packet's JSON may be nested. Default: 128. More ends the connection.
+    /// How deep a packet's JSON may be nested. Default: 127, the most that can be read. More ends the connection.
     max_depth: usize => limits.packet.max_depth;
     /// The most bytes of an event's name. Default: 1,024. More end the connection.
     max_event_name: usize => limits.packet.max_event_name;

@@ -52,7 +52,25 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
 }
 
+/// The longest time that is kept. JavaScript's timers count 2^31 milliseconds, 24 days, and clients wait for
+/// `ping_interval + ping_timeout`: with more, theirs would end at once.
+const LONGEST: Duration = Duration::from_secs(10 * 24 * 3600);
+
 impl Config {
+    /// Makes times that are as good as none so short that they can be added to the clock.
+    pub(crate) fn bound_times(&mut self) {
+        let Self { timing, connect_timeout, limits, .. } = self;
+        for time in [
+            &mut timing.ping_interval,
+            &mut timing.ping_timeout,
+            &mut timing.upgrade_timeout,
+            connect_timeout,
+            &mut limits.attachment_timeout,
+        ] {
+            *time = LONGEST.min(*time);
+        }
+    }
+
     /// Whether a request's path is the engine's. As in Node the path is a prefix, with its slash unless that is off.
     pub(crate) fn is_for_engine(&self, path: &str) -> bool {
         let rest = path.strip_prefix(self.path.as_str());

@@ -45,7 +45,7 @@ counters! {
     large_heads,
     /// Bodies over `max_http_buffer_size` (answer 413).
     large_bodies,
-    /// Connections refused because the server had as many as it may have (answer 503).
+    /// Connections refused because the server had as many as it may have, or was closing (answer 403).
     refused_connections,
     /// WebSockets that ended because of a frame that breaks the protocol or a limit.
     bad_frames,

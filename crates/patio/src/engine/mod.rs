@@ -95,7 +95,8 @@ pub(crate) struct Engine<A: Application> {
 }
 
 impl<A: Application> Engine<A> {
-    pub(crate) fn new(config: Config, shared: A::Shared) -> Self {
+    pub(crate) fn new(mut config: Config, shared: A::Shared) -> Self {
+        config.bound_times();
         Self {
             counters: Counters::default(),
             shared,

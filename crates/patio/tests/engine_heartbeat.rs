@@ -26,7 +26,7 @@ fn builder() -> ServerBuilder {
 }
 
 fn start() -> Engine {
-    Engine::in_memory(builder())
+    Engine::in_memory(builder(), 64 * 1024)
 }
 
 /// That it is `since + after` now.
@@ -268,7 +268,7 @@ async fn a_peer_that_is_gone_is_forgotten_whether_it_closes_or_not() {
 
 #[tokio::test(start_paused = true)]
 async fn the_times_of_node_hold_by_default() {
-    let engine = Engine::in_memory(patio::Server::builder());
+    let engine = Engine::in_memory(patio::Server::builder(), 64 * 1024);
     let start = Instant::now();
     let mut first = engine.ws(V4).await;
     let _silent = engine.ws(V3).await;

@@ -113,10 +113,10 @@ impl Engine {
     }
 
     /// The same on pipes in memory, for paused time.
-    pub(crate) fn in_memory(builder: ServerBuilder) -> Self {
+    pub(crate) fn in_memory(builder: ServerBuilder, buffer: usize) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let io = builder.allow_eio3(true).build_engine_io(Echo(sender)).unwrap();
-        let net = Net::in_memory(io.clone(), 64 * 1024);
+        let net = Net::in_memory(io.clone(), buffer);
         Self { io, net, events: Mutex::new(events) }
     }
 

@@ -68,3 +68,8 @@ pub use self::{
     service::{NotFound, SocketIoLayer, SocketIoService},
     socket::{Conn, Socket, SocketEmitter},
 };
+
+/// The code of README.md compiles.
+#[cfg(all(doctest, feature = "serve"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

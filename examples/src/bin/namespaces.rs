@@ -23,7 +23,7 @@
 //! answered, and the server prints why.
 
 use patio::{
-    EmitError, Namespace, Payload, Refusal, Reply, Server, Socket,
+    EmitError, Namespace, Refusal, Reply, Server, Socket,
     extract::{Auth, Data, Extension},
 };
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .cleanup_empty_child_namespaces(true)
         .on_handler_error(|failed| eprintln!("{:?} of {:?}: {}", failed.event, failed.socket, failed.error))
         .build()?;
-    io.of_dynamic(|name: &str, _: Option<&Payload>| name.starts_with("/project-"), project);
+    io.of_dynamic("/project-{id}", project);
     io.on_new_namespace(|namespace| println!("{namespace:?}"));
 
     let listener = patio::listen("127.0.0.1:3000".parse()?)?;

@@ -265,6 +265,9 @@ impl Server {
     }
 
     /// The layer that puts this server in front of another service, such as axum's router.
+    ///
+    /// Under `Router::nest`, axum asks the layers of the nested router for that router's own routes only: give it a
+    /// fallback of its own, or use [`Self::service`] as its `fallback_service`.
     pub fn layer(&self) -> SocketIoLayer {
         self.0.shared.init_waiting(&self.0);
         SocketIoLayer(Arc::clone(&self.0))

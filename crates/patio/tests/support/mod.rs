@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub(crate) use self::{http::*, polling::*, server::*, websocket::*};
+pub(crate) use self::{http::*, polling::*, server::*, watched::*, websocket::*};
 
 /// The longest that anything in a test is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -22,7 +22,7 @@ pub(crate) struct PollingClient {
 }
 
 impl PollingClient {
-    pub(super) async fn open(connector: &Connector, eio: Eio, query: &str, headers: &[(&str, &str)]) -> Self {
+    pub(crate) async fn open(connector: &Connector, eio: Eio, query: &str, headers: &[(&str, &str)]) -> Self {
         let query = format!("EIO={}&transport=polling{query}", eio.number());
         let mut gets = Http::new(connector().await);
         gets.send("GET", &target(&query), headers, b"").await;

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tower_service::Service;
 
-use super::{Eio, Http, PollingClient, Response, Stream, WsClient, soon, target, watched::Watched};
+use super::{Eio, Http, PollingClient, Response, Stream, Watched, WsClient, soon, target};
 
 /// A server on a free port of 127.0.0.1; it ends with the test's runtime.
 pub(crate) struct Server {
@@ -232,8 +232,7 @@ impl Net {
     fn serve(service: impl Serve) -> (Self, JoinHandle<std::io::Result<()>>) {
         let listener = patio::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let addr = listener.local_addr().unwrap();
-        let polls = Arc::new(Semaphore::new(0));
-        let service = Watched { inner: service, polls: Arc::clone(&polls) };
+        let (service, polls) = Watched::new(service);
         let connector: Connector = Arc::new(move || {
             Box::pin(async move { Box::new(TcpStream::connect(addr).await.unwrap()) as Stream })
         });
@@ -243,8 +242,7 @@ impl Net {
     /// Serves on pipes in memory, which work with paused time: all that happens is known to the runtime. A connection
     /// may be ahead of its peer by `buffer` bytes.
     fn in_memory(service: impl Serve, buffer: usize) -> Self {
-        let polls = Arc::new(Semaphore::new(0));
-        let service = Watched { inner: service, polls: Arc::clone(&polls) };
+        let (service, polls) = Watched::new(service);
         let connector: Connector = Arc::new(move || {
             let (client, server) = tokio::io::duplex(buffer);
             let service = TowerToHyperService::new(service.clone());

@@ -14,8 +14,15 @@ use tower_service::Service;
 /// The service, and one permit for each GET that could not be answered at once.
 #[derive(Clone)]
 pub(crate) struct Watched<S> {
-    pub(super) inner: S,
-    pub(super) polls: Arc<Semaphore>,
+    inner: S,
+    polls: Arc<Semaphore>,
+}
+
+impl<S> Watched<S> {
+    pub(crate) fn new(inner: S) -> (Self, Arc<Semaphore>) {
+        let polls = Arc::new(Semaphore::new(0));
+        (Self { inner, polls: Arc::clone(&polls) }, polls)
+    }
 }
 
 impl<S, B> Service<Request<B>> for Watched<S>

@@ -77,10 +77,18 @@ struct More {
     acks: HashMap<u64, Waiting>,
     /// Tells those who wait for the end of this socket.
     closed: Option<Arc<Notify>>,
-    /// While a restored socket catches up with the history: what came live meanwhile.
-    held: Option<Vec<Held>>,
+    /// Whether a restored socket still catches up with the history.
+    catching_up: Option<Box<CatchingUp>>,
     /// Before the socket is connected: rooms to join then. After its end: the rooms it was in.
     rooms: Vec<Room>,
+}
+
+/// What a restored socket does with live packets until it has what it missed.
+struct CatchingUp {
+    /// While the history is read: what comes meanwhile.
+    held: Option<Vec<Held>>,
+    /// How far it was read. What is not later than that is known to the client, also when it arrives late.
+    cursor: Option<Offset>,
 }
 
 /// A packet that waits until its client has what it missed before.
@@ -522,17 +530,26 @@ impl Socket {
         }
         let outgoing = match self.0.more.lock().as_deref_mut() {
             None => Vec::new(),
-            Some(More { held: Some(held), .. }) => {
-                let full = held.len() >= self.0.session.engine().config.limits.outbound_packets;
-                if !volatile && !full {
-                    held.push(Held { encoded: Arc::clone(encoded), offset: offset.cloned() });
+            Some(more) => {
+                if let Some(catching_up) = &mut more.catching_up {
+                    if let Some(held) = &mut catching_up.held {
+                        if held.len() >= self.0.session.engine().config.limits.outbound_packets {
+                            self.0.session.close(CloseReason::SlowClient);
+                        } else if !volatile {
+                            held.push(Held { encoded: Arc::clone(encoded), offset: offset.cloned() });
+                        }
+                        return;
+                    }
+                    if let Some(offset) = offset {
+                        if Some(offset) <= catching_up.cursor.as_ref() {
+                            return;
+                        }
+                        // Offsets come in order: from here on all are later.
+                        more.catching_up = None;
+                    }
                 }
-                if full {
-                    self.0.session.close(CloseReason::SlowClient);
-                }
-                return;
+                more.listeners.outgoing.clone()
             }
-            Some(more) => more.listeners.outgoing.clone(),
         };
         self.tell_outgoing(outgoing, packet);
         self.0.session.send(encoded, volatile);
@@ -557,19 +574,26 @@ impl Socket {
 
     /// Keeps back what is sent to this socket from now on, until [`Self::release`].
     pub(crate) fn hold(&self) {
-        self.with_more(|more| more.held = Some(Vec::new()));
+        let catching_up = CatchingUp { held: Some(Vec::new()), cursor: None };
+        self.with_more(|more| more.catching_up = Some(Box::new(catching_up)));
     }
 
-    /// Sends what was kept back, without what the history had up to `cursor`.
+    /// Sends what was kept back, without what the history had up to `cursor`; that is left out from now on, too.
     pub(crate) fn release(&self, cursor: &Offset) {
         loop {
-            let held = match self.0.more.lock().as_deref_mut() {
-                Some(More { held: Some(held), .. }) if !held.is_empty() => std::mem::take(held),
-                Some(more) => {
-                    more.held = None;
+            let held = {
+                let mut more = self.0.more.lock();
+                let Some(catching_up) = more.as_mut().and_then(|more| more.catching_up.as_mut()) else {
+                    return;
+                };
+                catching_up.cursor = Some(cursor.clone());
+                let held = catching_up.held.take().unwrap_or_default();
+                if held.is_empty() {
                     return;
                 }
-                None => return,
+                // What comes while these are sent comes after them.
+                catching_up.held = Some(Vec::new());
+                held
             };
             for Held { encoded, offset } in held {
                 if offset.is_none_or(|offset| offset > *cursor) {
@@ -693,7 +717,7 @@ impl Socket {
     pub(crate) fn clear(&self) {
         self.0.status.store(status::DISCONNECTED, Ordering::Release);
         let gone = self.0.more.lock().as_mut().map(|more| {
-            more.held = None;
+            more.catching_up = None;
             (std::mem::take(&mut more.listeners), std::mem::take(&mut more.acks), more.closed.take())
         });
         if let Some((_, _, Some(closed))) = &gone {

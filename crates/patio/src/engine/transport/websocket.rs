@@ -38,6 +38,10 @@ const READ: usize = 64 * 1024;
 /// The most bytes that wait to be written to a stream which only the driver may write.
 const WRITE: usize = 64 * 1024;
 
+/// The most messages of a candidate: a probe and its `5`, and some control frames of a proxy perhaps. Each costs as much
+/// as all that was read with it, so thousands of tiny ones would hold a core.
+const PROBE_MESSAGES: usize = 16;
+
 /// How often a waiting poll is released while a candidate is being probed, as in Node.
 const RELEASE: Duration = Duration::from_millis(100);
 
@@ -340,6 +344,7 @@ impl<A: Application> Candidate<'_, A> {
         let mut release = interval(RELEASE);
         release.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut probed = false;
+        let mut messages = 0;
         loop {
             tokio::select! {
                 _ = release.tick() => {
@@ -352,6 +357,10 @@ impl<A: Application> Candidate<'_, A> {
                 }
                 message = stream.next_message() => {
                     let Some(message) = message else { return false };
+                    messages += 1;
+                    if messages > PROBE_MESSAGES {
+                        return false;
+                    }
                     let packet = match message {
                         Message::Text(text) => Packet::decode_text(self.session.protocol(), text),
                         Message::Binary(bytes) => Packet::decode_binary(self.session.protocol(), bytes),

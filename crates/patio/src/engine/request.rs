@@ -11,7 +11,7 @@ use patio_proto::{
     engine::{self, ErrorCode, Protocol, Transport, handshake::Open},
     ws,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     Application, Engine, Handshake, deflate,
@@ -268,9 +268,9 @@ async fn open_websocket<A: Application>(
     };
     let engine = Arc::clone(engine);
     engine.clone().tasks.spawn(async move {
-        let Some(stream) = websocket::upgraded(upgrade, engine.config.max_http_buffer_size).await else {
-            return;
-        };
+        // A connection that never takes its 101 holds its place for no longer than an upgrade.
+        let upgraded = websocket::upgraded(upgrade, engine.config.max_http_buffer_size);
+        let Ok(Some(stream)) = timeout(engine.config.timing.upgrade_timeout, upgraded).await else { return };
         let stream = stream.deflated(deflate);
         let sink = (stream.sink(), deflate);
         let session = session.open(&engine, Transport::WebSocket, sink, stream.peer());

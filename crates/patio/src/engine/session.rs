@@ -196,7 +196,11 @@ impl<A: Application> Session<A> {
         if link.outbound.is_empty() || matches!(link.sink, Sink::Gone) {
             return Poll::Ready(());
         }
-        link.flush_waiters.get_or_insert_default().push(cx.waker().clone());
+        let waiters = link.flush_waiters.get_or_insert_default();
+        // Who is polled for other reasons meanwhile still waits once.
+        if !waiters.iter().any(|waiter| waiter.will_wake(cx.waker())) {
+            waiters.push(cx.waker().clone());
+        }
         Poll::Pending
     }
 
@@ -450,7 +454,9 @@ impl<A: Application> Session<A> {
             let _ = waiting.send(vec![control::close()]);
         }
         link.deflate = stream.is_deflated();
-        link.post = Post::None;
+        if let Post::Coming { .. } = link.post {
+            link.post = Post::None;
+        }
         link.handover = Some(stream);
         self.write(&mut link);
         drop(link);
@@ -637,6 +643,11 @@ impl<A: Application> Timed for Session<A> {
     fn expire(self: Arc<Self>, now: Instant) {
         let timing = &self.engine.config.timing;
         let mut link = self.link.lock();
+        if link.armed.is_some_and(|armed| armed > now) {
+            // A listing from before an earlier deadline came up. Arming anew for it would never end: each earlier
+            // deadline, such as the ping behind a pong, would leave one more listing that lives for ever.
+            return;
+        }
         link.armed = None;
         if link.paused {
             link.machine.excuse(timing, now.into_std());

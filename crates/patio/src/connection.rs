@@ -45,7 +45,7 @@ use crate::{
     reason::DisconnectReason,
     refusal::Refusal,
     server::Shared,
-    socket::Socket,
+    socket::{Socket, setup},
 };
 
 /// What a client has on this server besides its session.
@@ -589,7 +589,7 @@ impl Driver<'_> {
         if handlers.is_empty() {
             return;
         }
-        socket.set_setting_up(1);
+        socket.set_setup(setup::RUNNING);
         self.start(Job(Work::Flow(Box::pin(async move {
             run_all(handlers, Call::connect(socket.clone())).await;
             Done::SetUp(socket)
@@ -686,15 +686,31 @@ impl Driver<'_> {
         }
     }
 
+    /// Whether the event must wait. While there is a place, all that is parked waits for connect handlers, and their
+    /// sockets know of it: nothing has to be looked for.
     fn must_park(&self, event: &Event) -> bool {
-        let mut parked = self.inbox.parked.iter().flat_map(|parked| parked.iter());
-        !self.has_place() || parked.any(|other| other.socket == event.socket) || event.waits_for_listeners()
+        if !self.has_place() || event.socket.setup() == setup::AWAITED {
+            return true;
+        }
+        let waits = event.waits_for_listeners();
+        if waits {
+            event.socket.set_setup(setup::AWAITED);
+        }
+        waits
     }
 
     fn park(&mut self, event: Event) {
         self.inbox.parked_bytes += event.parked_size();
         self.inbox.parked.get_or_insert_default().push_back(event);
-        self.inbox.full = self.inbox.parked_bytes >= self.engine().config.limits.parked_bytes;
+        self.measure();
+    }
+
+    /// Whether too much is parked, or runs: handlers of connections and of their ends have no place among the events',
+    /// so a client that joins and leaves all the time is not read from while too many of them wait.
+    fn measure(&mut self) {
+        let limits = &self.session.engine().config.limits;
+        let most = limits.handlers.saturating_add(limits.namespaces.saturating_mul(2));
+        self.inbox.full = self.inbox.parked_bytes >= limits.parked_bytes || self.running() >= most;
     }
 
     fn forget_parked(&mut self) {
@@ -702,33 +718,58 @@ impl Driver<'_> {
             self.engine().counters.dropped_events.add(parked.len() as u64);
         }
         self.inbox.parked_bytes = 0;
-        self.inbox.full = false;
+        self.measure();
     }
 
-    /// Dispatches what may go on now, in order.
-    fn unpark(&mut self) {
+    /// Dispatches what may go on now, in order. True: that was something.
+    fn unpark(&mut self) -> bool {
+        let mut went_on = self.unpark_once();
+        if self.inbox.full && self.has_place() {
+            // Connect handlers that go on for as long as their sockets do: nobody can wait for that.
+            for event in self.inbox.parked.iter().flat_map(|parked| parked.iter()) {
+                event.socket.set_setup(setup::DONE);
+            }
+            went_on |= self.unpark_once();
+        }
+        went_on
+    }
+
+    fn unpark_once(&mut self) -> bool {
+        let mut went_on = false;
         let mut at = 0;
         // Sockets whose connect handlers still run: nothing of theirs overtakes what waits.
         let mut held: SmallVec<[Socket; 2]> = SmallVec::new();
         while self.has_place() {
             let Some(event) = self.inbox.parked.as_ref().and_then(|parked| parked.get(at)) else { break };
-            if held.contains(&event.socket) || event.waits_for_listeners() {
-                held.push(event.socket.clone());
+            let is_held = held.contains(&event.socket);
+            if is_held || event.waits_for_listeners() {
+                if !is_held {
+                    event.socket.set_setup(setup::AWAITED);
+                    held.push(event.socket.clone());
+                }
                 at += 1;
                 continue;
             }
             let Some(event) = self.inbox.parked.as_mut().and_then(|parked| parked.remove(at)) else { break };
+            if event.socket.setup() == setup::AWAITED {
+                event.socket.set_setup(setup::RUNNING);
+            }
             self.inbox.parked_bytes -= event.parked_size();
             self.dispatch(event);
+            went_on = true;
         }
         self.inbox.parked.take_if(|parked| parked.is_empty());
-        self.inbox.full = self.inbox.parked_bytes >= self.engine().config.limits.parked_bytes;
+        self.measure();
+        went_on
     }
 
     /// Whether another handler may run.
     fn has_place(&self) -> bool {
-        let running = self.inbox.running.as_ref().map_or(0, |running| running.len());
-        running < self.engine().config.limits.handlers
+        self.running() < self.engine().config.limits.handlers
+    }
+
+    fn running(&self) -> usize {
+        self.inbox.running.as_ref().map_or(0, |running| running.len())
     }
 
     fn dispatch(&mut self, event: Event) {
@@ -804,7 +845,7 @@ impl Event {
 
     /// Whether the socket's connect handlers still run, and nobody listens yet.
     fn waits_for_listeners(&self) -> bool {
-        self.socket.is_setting_up() && !self.has_listener()
+        self.socket.setup() != setup::DONE && !self.has_listener()
     }
 
     fn has_listener(&self) -> bool {
@@ -821,7 +862,10 @@ impl Driver<'_> {
         let mut cx = Context::from_waker(noop_waker_ref());
         match Pin::new(&mut job).poll(&mut cx) {
             Poll::Ready(done) => self.done(done),
-            Poll::Pending => self.inbox.running.get_or_insert_default().push(job),
+            Poll::Pending => {
+                self.inbox.running.get_or_insert_default().push(job);
+                self.measure();
+            }
         }
     }
 
@@ -833,7 +877,7 @@ impl Driver<'_> {
             Done::Connect { socket, verdict, restored } => self.verdict(socket, verdict, restored),
             Done::Replayed { socket, restored, replayed } => self.replayed(socket, restored, replayed),
             Done::SetUp(socket) => {
-                socket.set_setting_up(0);
+                socket.set_setup(setup::DONE);
                 self.unpark();
             }
             Done::Pass(event) => self.deliver(event),
@@ -845,6 +889,8 @@ impl Driver<'_> {
             self.commands();
             let Some(running) = &mut self.inbox.running else { break };
             match Pin::new(&mut **running).poll_next(cx) {
+                // A connect handler may listen now to what waits, and what goes on has not been polled.
+                Poll::Pending if self.unpark() => {}
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(done)) => {
                     self.done(done);

@@ -155,7 +155,9 @@ impl Hub {
     }
 
     pub(crate) fn rooms_of(&self, socket: &Socket) -> Vec<Room> {
-        self.rooms.lock().rooms_of(socket.slot())
+        let rooms = self.rooms.lock();
+        // The place of a socket that has ended may be another's by now.
+        if socket.is_connected() { rooms.rooms_of(socket.slot()) } else { Vec::new() }
     }
 
     pub(crate) fn socket(&self, id: &str) -> Option<Socket> {

@@ -50,8 +50,8 @@ struct Inner {
     session: Arc<Session<Connection>>,
     slot: AtomicU32,
     status: AtomicU8,
-    /// Set while the connect handlers run: an event without a listener waits for them.
-    setting_up: AtomicU8,
+    /// Whether the connect handlers run: an event without a listener waits for them. The driver's alone.
+    setup: AtomicU8,
     extensions: Extensions,
     /// What few sockets need.
     more: Mutex<Option<Box<More>>>,
@@ -63,6 +63,14 @@ mod status {
     pub(super) const CONNECTED: u8 = 1;
     pub(super) const RECOVERED: u8 = 2;
     pub(super) const DISCONNECTED: u8 = 3;
+}
+
+/// How far the connect handlers are.
+pub(crate) mod setup {
+    pub(crate) const DONE: u8 = 0;
+    pub(crate) const RUNNING: u8 = 1;
+    /// They run, and some event waits for them: what comes after it waits behind it.
+    pub(crate) const AWAITED: u8 = 2;
 }
 
 #[derive(Default)]
@@ -116,7 +124,7 @@ impl Socket {
             hub,
             slot: AtomicU32::new(u32::MAX),
             status: AtomicU8::new(status::CONNECTING),
-            setting_up: AtomicU8::new(0),
+            setup: AtomicU8::new(setup::DONE),
             extensions: session.app.extensions.clone(),
             more: Mutex::new(more),
             session,
@@ -428,7 +436,7 @@ impl Socket {
     pub fn on<M: 'static, H: Handler<M>>(&self, event: impl Into<String>, handler: H) {
         let handler = erased::EventHandler::new(handler);
         handler.check(self.server().state());
-        self.with_more(|more| more.listeners.on(event.into(), handler, false));
+        self.listen(|listeners| listeners.on(event.into(), handler, false));
     }
 
     /// Calls `handler` for the next event of this name only. `socket.once(event, listener)` in Socket.IO.
@@ -436,7 +444,7 @@ impl Socket {
     pub fn once<M: 'static, H: Handler<M>>(&self, event: impl Into<String>, handler: H) {
         let handler = erased::EventHandler::new(handler);
         handler.check(self.server().state());
-        self.with_more(|more| more.listeners.on(event.into(), handler, true));
+        self.listen(|listeners| listeners.on(event.into(), handler, true));
     }
 
     /// Removes the listeners that this socket has for an event; those of its namespace stay.
@@ -450,7 +458,7 @@ impl Socket {
     pub fn on_any<M: 'static, H: Handler<M>>(&self, handler: H) {
         let handler = erased::EventHandler::new(handler);
         handler.check(self.server().state());
-        self.with_more(|more| more.listeners.any.push(handler));
+        self.listen(|listeners| listeners.any.push(handler));
     }
 
     /// Removes the listeners of [`Self::on_any`]. `socket.offAny()` in Socket.IO.
@@ -462,7 +470,7 @@ impl Socket {
     /// included, acks not. It runs inside `emit`, so it must be quick. `socket.onAnyOutgoing(listener)` in Socket.IO.
     pub fn on_any_outgoing(&self, listener: impl Fn(&str, &Payload) + Send + Sync + 'static) {
         let listener: OutgoingListener = Arc::new(listener);
-        self.with_more(|more| more.listeners.outgoing.push(listener));
+        self.listen(|listeners| listeners.outgoing.push(listener));
     }
 
     /// Removes the listeners of [`Self::on_any_outgoing`]. `socket.offAnyOutgoing()` in Socket.IO.
@@ -477,7 +485,7 @@ impl Socket {
     pub fn middleware<M: 'static, H: PacketMiddleware<M>>(&self, middleware: H) {
         let middleware = erased::PacketMiddleware::new(middleware);
         middleware.check(self.server().state());
-        self.with_more(|more| more.listeners.middlewares.push(middleware));
+        self.listen(|listeners| listeners.middlewares.push(middleware));
     }
 
     /// Calls `handler` when the socket is about to end; [`Self::rooms`] still tells its rooms.
@@ -486,7 +494,7 @@ impl Socket {
     pub fn on_disconnecting<M: 'static, H: DisconnectHandler<M>>(&self, handler: H) {
         let handler = erased::DisconnectHandler::new(handler);
         handler.check(self.server().state());
-        self.with_more(|more| more.listeners.disconnecting.push(handler));
+        self.listen(|listeners| listeners.disconnecting.push(handler));
     }
 
     /// Calls `handler` when the socket has ended. `socket.on("disconnect")` in Socket.IO.
@@ -494,7 +502,17 @@ impl Socket {
     pub fn on_disconnect<M: 'static, H: DisconnectHandler<M>>(&self, handler: H) {
         let handler = erased::DisconnectHandler::new(handler);
         handler.check(self.server().state());
-        self.with_more(|more| more.listeners.disconnect.push(handler));
+        self.listen(|listeners| listeners.disconnect.push(handler));
+    }
+
+    /// Adds a listener. A socket that has ended takes none: nobody would call it, and one that holds its own socket, as
+    /// connect handlers add them after an await, would keep it alive for ever.
+    fn listen(&self, add: impl FnOnce(&mut Listeners)) {
+        let mut more = self.0.more.lock();
+        // Looked at under the lock, so that `clear` finds the listener or is found here.
+        if self.status() != status::DISCONNECTED {
+            add(&mut more.get_or_insert_default().listeners);
+        }
     }
 
     /// What this socket has of its own, besides its namespace's.
@@ -667,12 +685,12 @@ impl Socket {
         rooms
     }
 
-    pub(crate) fn set_setting_up(&self, handlers: u8) {
-        self.0.setting_up.store(handlers, Ordering::Relaxed);
+    pub(crate) fn set_setup(&self, setup: u8) {
+        self.0.setup.store(setup, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_setting_up(&self) -> bool {
-        self.0.setting_up.load(Ordering::Relaxed) > 0
+    pub(crate) fn setup(&self) -> u8 {
+        self.0.setup.load(Ordering::Relaxed)
     }
 
     /// Ends the socket here and now: it receives nothing more and is in no room. Its handlers are run by the driver.
@@ -707,8 +725,13 @@ impl Socket {
 
     /// A restored socket whose client does not get it: it leaves, and nobody hears of it.
     pub(crate) fn withdraw(&self) {
-        self.0.status.store(status::DISCONNECTED, Ordering::Release);
-        self.0.hub.remove(self);
+        let more = self.0.more.lock();
+        let was = self.0.status.swap(status::DISCONNECTED, Ordering::AcqRel);
+        drop(more);
+        // Who ended it meanwhile has taken it out, and its place may be another's by now.
+        if matches!(was, status::CONNECTED | status::RECOVERED) {
+            self.0.hub.remove(self);
+        }
         self.clear();
     }
 

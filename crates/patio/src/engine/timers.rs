@@ -109,3 +109,53 @@ async fn run(timers: Arc<Shared>) {
         drop(turn);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use patio_proto::{
+        Text,
+        engine::{self, Packet, Protocol, Transport},
+    };
+
+    use super::*;
+    use crate::{
+        config::Config,
+        engine::{
+            Engine, Handshake,
+            session::{Session, Sink},
+        },
+        engine_io::{Client, Handler, Message, Plain},
+    };
+
+    /// Where pings are more frequent than the wait for their answers is long, every pong brings an earlier deadline.
+    #[tokio::test(start_paused = true)]
+    async fn overtaken_deadlines_do_not_pile_up() {
+        let timing = Timing {
+            ping_interval: Duration::from_secs(10),
+            ping_timeout: Duration::from_secs(60),
+            ..Timing::default()
+        };
+        let handler: Box<dyn Handler> = Box::new(|_: &Client, _: Message| ());
+        let engine: Arc<Engine<Plain>> =
+            Arc::new(Engine::new(Config { timing, ..Config::default() }, handler));
+        engine.start();
+        let (parts, ()) = http::Request::new(()).into_parts();
+        let now = Instant::now().into_std();
+        let session = Session::open(
+            &engine,
+            Handshake::new(&parts, None),
+            &parts.extensions,
+            "sid".into(),
+            false,
+            engine::Session::open(Protocol::V4, Transport::Polling, &timing, now),
+            (Sink::Polling(None), false),
+        );
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_secs(10) + 2 * engine.timers.0.tick).await;
+            session.receive(Packet::Pong(Text::default()));
+        }
+        assert!(!session.is_closed());
+        let listed: usize = engine.timers.0.ticks.lock().values().map(Vec::len).sum();
+        assert!(listed <= 8, "{listed}");
+    }
+}

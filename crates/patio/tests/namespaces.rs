@@ -162,7 +162,6 @@ async fn no_client_is_left_in_a_namespace_that_was_removed() {
         let server = Arc::clone(&server);
         tokio::spawn(async move {
             let mut ws = server.ws(V4).await;
-            ws.stream.set_nodelay(true).unwrap();
             for n in 0..50 {
                 let id = ws.join("/dyn-1").await;
                 server.io.of("/dyn-1").to(&id).emit("n", &n).unwrap();

@@ -234,7 +234,11 @@ impl Net {
         let addr = listener.local_addr().unwrap();
         let (service, polls) = Watched::new(service);
         let connector: Connector = Arc::new(move || {
-            Box::pin(async move { Box::new(TcpStream::connect(addr).await.unwrap()) as Stream })
+            Box::pin(async move {
+                let stream = TcpStream::connect(addr).await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                Box::new(stream) as Stream
+            })
         });
         (Self { addr, connector, polls }, tokio::spawn(patio::serve(listener, service).into_future()))
     }

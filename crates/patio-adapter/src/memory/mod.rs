@@ -204,7 +204,12 @@ impl Adapter for MemoryAdapter {
     }
 
     fn replay(&self, cursor: &Offset, rooms: &[Room]) -> BoxFuture<'static, Option<Replayed>> {
-        ready(self.recorder.as_ref().and_then(|recorder| recorder.history.lock().replay(cursor, rooms)))
+        let replayed = self.recorder.as_ref().and_then(|recorder| {
+            // What is in the history has been delivered then: else a packet could be replayed, and come live as well.
+            let _order = recorder.order.lock();
+            recorder.history.lock().replay(cursor, rooms)
+        });
+        ready(replayed)
     }
 
     fn stats(&self) -> Stats {

@@ -1,8 +1,8 @@
 //! The shell around one Engine.IO session: what other tasks may do to it.
 //!
 //! Anyone may queue packets, have them written, or close the session. Reading, and everything that calls upwards, is
-//! the [driver](super::driver)'s alone. The state that both touch stands under one lock, a leaf: nothing else is locked
-//! and no user code runs while it is held, and the longest thing done under it is one non-blocking write.
+//! the [driver](super::driver)'s alone. The state that both touch stands under one lock: nothing else is locked but the
+//! list of the timers, no user code runs while it is held, and the longest thing done under it is one non-blocking write.
 
 use std::{
     cell::RefCell,

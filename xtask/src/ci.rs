@@ -1,5 +1,5 @@
 //! `cargo xtask ci`: the checks that need no run of anything (format, licences, clippy, documents, combinations of
-//! features), then [`crate::test`]. Every check counts as one test.
+//! features), then [`mod@crate::test`]. Every check counts as one test.
 
 use std::{process::Command, time::Duration};
 
@@ -24,14 +24,18 @@ pub(crate) fn ci(workspace: &Workspace, session: &mut Session) {
     }
     if session.wants("clippy") {
         let clippy = |features: &[&str]| {
-            let words: [&[&str]; 3] =
-                [&["clippy", "--workspace", "--all-targets"], features, &["--", "-D", "warnings"]];
+            let words: [&[&str]; 3] = [
+                &["clippy", "--workspace", "--all-targets", "--keep-going"],
+                features,
+                &["--", "-D", "warnings"],
+            ];
             workspace.cargo(&words.concat())
         };
         check(session, "clippy", vec![clippy(&[]), clippy(&["--all-features"])]);
     }
     if session.wants("documents") {
-        let mut command = workspace.cargo(&["doc", "--no-deps", "--workspace", "--all-features"]);
+        let mut command =
+            workspace.cargo(&["doc", "--no-deps", "--workspace", "--all-features", "--keep-going"]);
         command.env("RUSTDOCFLAGS", "-D warnings");
         check(session, "documents", vec![command]);
     }

@@ -1,6 +1,6 @@
 //! The commands of this repository: `cargo xtask test`, `ci` and `bench`.
 //!
-//! The words typed ([`cli`]) choose a task. [`test`] and [`ci`] are lists of steps: programs that [`process`] runs with
+//! The words typed ([`cli`]) choose a task. [`mod@test`] and [`ci`] are lists of steps: programs that [`process`] runs with
 //! a time-out, whose output [`counts`] reads, and which [`session`] reports, up to the closing line
 //! `N passed, N failed, N skipped`.
 

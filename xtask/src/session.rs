@@ -1,5 +1,5 @@
 //! A run of many steps: says what runs, shows the whole output of what fails, and ends with a table of times and counts
-//! and the line `N passed, N failed, N skipped`. Steps come from [`crate::test`] and [`crate::ci`].
+//! and the line `N passed, N failed, N skipped`. Steps come from [`mod@crate::test`] and [`crate::ci`].
 
 use std::{
     env,

@@ -81,7 +81,7 @@ fn npm(workspace: &Workspace, session: &mut Session) -> bool {
 
 /// All tests and programs.
 fn build(workspace: &Workspace, session: &mut Session) -> bool {
-    let command = workspace.cargo(&[&["build", "--all-targets"], &FEATURES[..]].concat());
+    let command = workspace.cargo(&[&["build", "--all-targets", "--keep-going"], &FEATURES[..]].concat());
     let (limit, counting) = (minutes(30), Counting::Setup);
     session.step(Step { name: "build", commands: vec![command], limit, counting })
 }

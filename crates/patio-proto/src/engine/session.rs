@@ -198,11 +198,12 @@ impl Session {
         }
     }
 
-    /// The shell did not read for a while, so the peer's silence was not its own: it gets its whole time again.
+    /// The shell did not read for a while, so the peer's silence was not its own: it gets its whole time again. It is
+    /// pinged again too, because the failure of that is all that can tell that it has gone.
     pub fn excuse(&mut self, timing: &Timing, now: Instant) {
         match &mut self.heart {
             Heart::PingAt(_) => {}
-            Heart::PongBy { at, .. } => *at = now + timing.ping_timeout,
+            heart @ Heart::PongBy { .. } => *heart = Heart::PingAt(now + timing.ping_interval),
             Heart::PingBy(at) => *at = now + timing.ping_interval + timing.ping_timeout,
         }
     }

@@ -116,6 +116,9 @@ impl<A: Application> Driver<A> {
 
     fn decode(&mut self, mut bytes: &mut [u8]) {
         while let Some(stream) = &mut self.stream {
+            if !A::wants_more(&self.inbox) {
+                return stream.put_back(bytes);
+            }
             match stream.decode(&mut bytes) {
                 Ok(None) => return,
                 Ok(Some(message)) => self.frame(message),

@@ -180,7 +180,9 @@ where
         body = timeout(time, read(body, config.max_http_buffer_size)) => body.unwrap_or(Err(BodyError::Broken)),
         () = posting.unwanted() => Err(BodyError::Unwanted),
     };
-    unanswered.0 = None;
+    if body.is_err() {
+        unanswered.0 = None;
+    }
     let body = match body {
         Ok(body) => body,
         Err(BodyError::TooLarge) => {
@@ -204,6 +206,7 @@ where
     }
     // The next packets are taken when these were. An error means that the session ended meanwhile.
     let _ = posting.finish(packets, read.is_err()).await;
+    unanswered.0 = None;
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(hook) = &config.headers {

@@ -423,7 +423,7 @@ impl Stream {
     }
 
     /// Bytes that were read too early, in front of what else waits.
-    fn put_back(&mut self, bytes: &[u8]) {
+    pub(in crate::engine) fn put_back(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.early = [bytes, &self.early].concat().into();
         }

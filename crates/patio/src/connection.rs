@@ -362,11 +362,13 @@ impl Driver<'_> {
         }
     }
 
-    /// A packet that is not allowed now. Node closes the transport without a word.
+    /// A packet that is not allowed now. Node closes the transport without a word, with a reason of its own where that
+    /// has to wait for the next poll.
     fn invalid_state(&mut self) {
         self.engine().counters.invalid_states.add(1);
         tracing::debug!(sid = self.session.sid(), "packet for a namespace that is not connected");
-        self.session.close(CloseReason::ForcedClose);
+        let waits = self.session.is_between_polls();
+        self.session.close(if waits { CloseReason::ForcedServerClose } else { CloseReason::ForcedClose });
     }
 
     fn due(&mut self) {

@@ -21,7 +21,8 @@ pub enum DisconnectReason {
     ParseError,
     /// `forced close`: the server closed the connection, also because a Socket.IO packet could not be read.
     ForcedClose,
-    /// `forced server close`: the server closed the connection at once, without telling the client.
+    /// `forced server close`: the server closed the connection because of a packet that was not allowed, and the client
+    /// hears of it with its next poll.
     ForcedServerClose,
     /// `server shutting down`: the whole server is closing.
     ServerShuttingDown,

@@ -44,7 +44,7 @@ pub enum CloseReason {
     ParseError,
     /// The server closed this session.
     ForcedClose,
-    /// The server closed this session at once, without telling the peer.
+    /// The server closed this session because of what the peer did, and a polling peer hears of it with its next poll.
     ForcedServerClose,
     /// The whole server is closing.
     ServerShuttingDown,
@@ -69,7 +69,7 @@ impl CloseReason {
 
     /// Whether a polling client is told at its next poll, for which the server waits a while.
     pub const fn is_graceful(self) -> bool {
-        matches!(self, Self::ForcedClose)
+        matches!(self, Self::ForcedClose | Self::ForcedServerClose)
     }
 }
 

@@ -149,6 +149,12 @@ impl<A: Application> Session<A> {
         &self.engine
     }
 
+    /// Whether the client polls, and no poll waits for an answer now.
+    pub(crate) fn is_between_polls(&self) -> bool {
+        let link = self.link.lock();
+        matches!(&link.sink, Sink::Polling(waiting) if waiting.as_ref().is_none_or(oneshot::Sender::is_closed))
+    }
+
     /// Wakes the driver, because there is something for it in the layer above.
     pub(crate) fn wake(&self) {
         self.waker.wake();

@@ -316,6 +316,24 @@ async fn a_close_by_the_server_waits_for_the_next_poll() {
 }
 
 #[tokio::test]
+async fn the_reason_tells_whether_a_client_hears_of_its_mistake_at_once() {
+    let server = Server::start(patio::Server::builder()).await;
+    let mut polling = server.polling(V4).await;
+    polling.join("/").await;
+    polling.start_poll().await;
+    server.poll_waits().await;
+    polling.send("42/other,[\"x\"]").await;
+    assert_eq!(server.reason().await, "forced close");
+    assert_eq!(polling.polled().await.brief(), (200, "1"));
+
+    let mut polling = server.polling(V4).await;
+    polling.join("/").await;
+    polling.send("42/other,[\"x\"]").await;
+    assert_eq!(server.reason().await, "forced server close");
+    assert_eq!(polling.poll().await.brief(), (200, "6\u{1e}1"));
+}
+
+#[tokio::test]
 async fn a_body_of_the_largest_size_is_taken_and_a_larger_one_keeps_the_session() {
     let engine = Engine::start(patio::Server::builder().max_http_buffer_size(100)).await;
     let (mut polling, _) = open(&engine, V4).await;

@@ -507,7 +507,7 @@ async fn a_pause_of_ours_is_no_ping_timeout() {
 async fn events_that_wait_have_so_many_bytes() {
     // Events without any data count too.
     for event in ["42[\"x\"]", "42", "42[\"0123456789\",\"0123456789\"]"] {
-        let server = Server::in_memory(builder().max_handlers(1).max_parked_bytes(10_000), 1024);
+        let server = Server::in_memory(builder().max_handlers(1).max_parked_bytes(3_000), 1024);
         let mut holding = Holding::new(server);
         let mut ws = holding.server.ws(V4).await;
         ws.join("/").await;
@@ -554,6 +554,61 @@ async fn many_events_that_wait_cost_no_more_each() {
         assert_eq!(ws.text().await, format!("43{n}[{n}]"));
     }
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn joining_and_leaving_does_not_pile_up_handlers() {
+    let server = Server::in_memory(builder().max_handlers(10).max_namespaces(10), 1024);
+    let (sender, mut started) = mpsc::unbounded_channel();
+    server.io.on_connect(async move |_: Socket| {
+        // The test may not look any more.
+        let _ = sender.send(());
+        std::future::pending::<()>().await;
+    });
+    let mut ws = server.ws(V4).await;
+    let mut frames = Vec::new();
+    for packet in ["40", "41"] {
+        ws::encode(&mut frames, ws::Opcode::Text, packet.as_bytes(), Some([1, 2, 3, 4]));
+    }
+    let frames = frames.repeat(100);
+    let mut count = 0;
+    while timeout(ms(50), ws.stream.write_all(&frames)).await.is_ok() {
+        while started.try_recv().is_ok() {
+            count += 1;
+        }
+        assert!(count <= 30, "{count} connect handlers run for one connection");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_while_it_is_not_read_from_is_noticed() {
+    let limits = || builder().max_handlers(1).max_parked_bytes(1).ping_interval(ms(30)).ping_timeout(ms(20));
+    let mut holding = Holding::new(Server::start(limits()).await);
+    for eio in [V4, V3] {
+        let mut polling = holding.server.polling(eio).await;
+        polling.join("/").await;
+        for n in 0..2 {
+            polling.send(&format!("42[\"hold\",{n}]")).await;
+        }
+        let body = if eio == V4 { "3" } else { "1:2" };
+        let target = polling.target();
+        polling.posts.send("POST", &target, &[], body.as_bytes()).await;
+        assert_eq!(holding.started().await, 0);
+        // Longer than the client may be silent.
+        sleep(ms(100)).await;
+        drop(polling);
+        assert_eq!(holding.server.reason().await, "transport error");
+    }
+    // The server pings, and finds that nobody is there. A client of protocol 3 is not pinged.
+    let mut ws = holding.server.ws(V4).await;
+    ws.join("/").await;
+    for n in 0..3 {
+        ws.send(&format!("42[\"hold\",{n}]")).await;
+    }
+    assert_eq!(holding.started().await, 0);
+    sleep(ms(100)).await;
+    drop(ws);
+    assert_eq!(holding.server.reason().await, "transport error");
 }
 
 // What may wait to be written.
@@ -640,14 +695,14 @@ async fn one_packet_of_any_size_fits_an_empty_queue() {
 async fn who_sends_much_may_wait() {
     let server = Server::start(builder().max_outbound_bytes(100_000)).await;
     server.io.on("much", async |socket: Socket| {
-        for n in 0..200 {
+        for n in 0..60 {
             socket.emit("chunk", &(n, "x".repeat(50_000))).unwrap();
             socket.flushed().await;
         }
     });
     for mut client in Client::all(&server).await {
         client.send("42[\"much\"]").await;
-        for n in 0..200 {
+        for n in 0..60 {
             assert!(client.text().await.starts_with(&format!("42[\"chunk\",{n},")));
         }
     }

@@ -45,7 +45,7 @@ impl LazyJson {
         &self.0
     }
 
-    /// The text read as a `T`.
+    /// The text read as a `T`. Errors: it is something else.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.text())
     }

@@ -105,6 +105,7 @@ impl Decoder {
     }
 
     /// Decodes a text message, without its Engine.IO type digit. `Ok(None)`: the packet waits for its attachments.
+    /// Errors: no packet, one beyond `limits`, or text where an attachment is due.
     pub fn text(&mut self, text: Text, limits: &Limits) -> Result<Option<Packet>, DecodeError> {
         if self.partial.take().is_some() {
             return Err(DecodeError::UnexpectedText);
@@ -122,7 +123,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Takes an attachment. `Ok(None)`: the packet waits for more.
+    /// Takes an attachment. `Ok(None)`: the packet waits for more. Errors: none is due.
     pub fn binary(&mut self, bytes: Bytes, _limits: &Limits) -> Result<Option<Packet>, DecodeError> {
         let mut partial = self.partial.take().ok_or(DecodeError::UnexpectedBinary)?;
         partial.attachments.push(bytes);

@@ -43,6 +43,8 @@ impl Payload {
     ///
     /// A Rust tuple is several arguments (`()` is none), anything else is one, arrays and structs included. Values
     /// that serialise as bytes (`Bytes`, `serde_bytes`) become attachments at any depth.
+    ///
+    /// Errors: `args` cannot be serialised as JSON.
     pub fn event<T: Serialize + ?Sized>(name: &str, args: &T) -> Result<Self, EncodeError> {
         json::write(|json| {
             json.name(name)?;
@@ -50,13 +52,14 @@ impl Payload {
         })
     }
 
-    /// The payload of an ack: `[…args]`, with the same meaning of tuples as in [`event`](Self::event).
+    /// The payload of an ack: `[…args]`, with the same meaning of tuples, and the same errors, as in
+    /// [`event`](Self::event).
     pub fn args<T: Serialize + ?Sized>(args: &T) -> Result<Self, EncodeError> {
         json::write(|json| json.args(args))
     }
 
     /// One value that is not wrapped in an array: the data of CONNECT and CONNECT_ERROR. A [`Value::Array`] makes the
-    /// payload of an event or ack out of parsed arguments.
+    /// payload of an event or ack out of parsed arguments. Errors: it cannot be serialised as JSON.
     pub fn value<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         json::write(|json| json.value(value))
     }
@@ -156,7 +159,7 @@ impl Payload {
         }
     }
 
-    /// Reads the single value of a CONNECT or CONNECT_ERROR.
+    /// Reads the single value of a CONNECT or CONNECT_ERROR. Errors: it is not what `T` takes.
     pub fn read_value<T: DeserializeOwned>(&self) -> Result<T, ArgsError> {
         match &self.repr {
             Repr::Json { text, attachments: None } => serde_json::from_str(text).map_err(ArgsError::whole),
@@ -164,7 +167,8 @@ impl Payload {
         }
     }
 
-    /// The whole payload as a [`Value`], with attachments in their places.
+    /// The whole payload as a [`Value`], with attachments in their places. Errors: the data cannot be
+    /// read as one.
     pub fn to_value(&self) -> Result<Value, ArgsError> {
         match &self.repr {
             Repr::Json { text, attachments } => {
@@ -177,6 +181,7 @@ impl Payload {
     }
 
     /// All elements: for an event the name and its arguments. A payload that is no array is its own only element.
+    /// Errors: as [`to_value`](Self::to_value).
     pub fn values(&self) -> Result<Vec<Value>, ArgsError> {
         Ok(match self.to_value()? {
             Value::Array(values) => values,

@@ -15,7 +15,7 @@ pub struct Text(ByteString);
 pub struct Utf8Error;
 
 impl Text {
-    /// Text of `bytes`, without a copy.
+    /// Text of `bytes`, without a copy. Errors: they are not UTF-8.
     pub fn from_utf8(bytes: Bytes) -> Result<Self, Utf8Error> {
         ByteString::try_from(bytes).map(Self).map_err(|_| Utf8Error)
     }

@@ -138,7 +138,7 @@ impl Value {
         }
     }
 
-    /// Reads the value into a type.
+    /// Reads the value into a type. Errors: it is not what `T` takes.
     pub fn read<T: DeserializeOwned>(self) -> Result<T, ArgsError> {
         T::deserialize(ValueDeserializer::new(self)).map_err(ArgsError::whole)
     }

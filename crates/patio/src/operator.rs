@@ -82,7 +82,7 @@ impl BroadcastOperator {
         self.count(published).map_err(EmitError::from)
     }
 
-    /// Sends the event `message`. `send(...args)` in Socket.IO.
+    /// Sends the event `message`. Errors: as [`Self::emit`]. `send(...args)` in Socket.IO.
     pub fn send<T: Serialize + ?Sized>(self, data: &T) -> Result<(), EmitError> {
         self.emit("message", data)
     }
@@ -108,30 +108,35 @@ impl BroadcastOperator {
         )
     }
 
-    /// Makes the chosen sockets join rooms. `socketsJoin(rooms)` in Socket.IO.
+    /// Makes the chosen sockets join rooms; those of this server have joined when this returns. Errors: other servers
+    /// could not be told. `socketsJoin(rooms)` in Socket.IO.
     pub fn sockets_join(self, rooms: impl IntoRooms) -> Result<(), AdapterError> {
         let published = self.hub.adapter().join(&self.options, &rooms.into_rooms());
         self.count(published)
     }
 
-    /// Makes the chosen sockets leave rooms. `socketsLeave(rooms)` in Socket.IO.
+    /// Makes the chosen sockets leave rooms; those of this server have left when this returns. Errors: other servers
+    /// could not be told. `socketsLeave(rooms)` in Socket.IO.
     pub fn sockets_leave(self, rooms: impl IntoRooms) -> Result<(), AdapterError> {
         let published = self.hub.adapter().leave(&self.options, &rooms.into_rooms());
         self.count(published)
     }
 
-    /// Disconnects the chosen sockets; with `close`, closes their connections. `disconnectSockets(close)` in Socket.IO.
+    /// Disconnects the chosen sockets; with `close`, closes their connections. Errors: other servers could not be told.
+    /// `disconnectSockets(close)` in Socket.IO.
     pub fn disconnect_sockets(self, close: bool) -> Result<(), AdapterError> {
         let published = self.hub.adapter().disconnect(&self.options, close);
         self.count(published)
     }
 
-    /// The chosen sockets, as they are now. `fetchSockets()` in Socket.IO.
+    /// The chosen sockets, as they are now. Servers that do not answer within the [timeout](Self::timeout) are counted
+    /// in [`Fetched::missing`]. Errors: other servers could not be asked. `fetchSockets()` in Socket.IO.
     pub async fn fetch_sockets(self) -> Result<Fetched, AdapterError> {
         self.hub.adapter().fetch_sockets(&self.options).await
     }
 
-    /// How many sockets are chosen.
+    /// How many sockets are chosen, without transferring them where that is possible. Servers that do not answer in time
+    /// are counted in [`Counted::missing`]. Errors: other servers could not be asked.
     pub async fn count_sockets(self) -> Result<Counted, AdapterError> {
         self.hub.adapter().count(&self.options).await
     }

@@ -429,7 +429,8 @@ impl NamespaceHandle {
         Ok(self.hub.adapter().server_side_emit(&payload)?)
     }
 
-    /// Sends an event to the other servers and asks for an answer of each, of type `R`.
+    /// Sends an event to the other servers and asks for an answer of each, of type `R`, for as long as the server's
+    /// [`ack_timeout`](ServerBuilder::ack_timeout). Errors: as [`Self::server_side_emit`].
     /// `namespace.serverSideEmitWithAck(event, ...args)` in Socket.IO.
     pub async fn server_side_emit_with_ack<R: DeserializeOwned>(
         &self,
@@ -516,17 +517,20 @@ macro_rules! namespace_methods {
                 $self
             }
 
-            /// Sends an event to everyone. `namespace.emit(event, ...args)` in Socket.IO.
+            /// Sends an event to everyone. Errors: as [`BroadcastOperator::emit`].
+            /// `namespace.emit(event, ...args)` in Socket.IO.
             pub fn emit<T: Serialize + ?Sized>(&$self, event: &str, data: &T) -> Result<(), EmitError> {
                 $namespace.operator().emit(event, data)
             }
 
-            /// Sends the event `message` to everyone. `namespace.send(...args)` in Socket.IO.
+            /// Sends the event `message` to everyone. Errors: as [`BroadcastOperator::emit`].
+            /// `namespace.send(...args)` in Socket.IO.
             pub fn send<T: Serialize + ?Sized>(&$self, data: &T) -> Result<(), EmitError> {
                 $namespace.operator().send(data)
             }
 
-            /// Sends an event to everyone, and waits until it was given to the broker.
+            /// Sends an event to everyone, and waits until it was given to the broker. Errors: as
+            /// [`BroadcastOperator::emit`].
             pub async fn emit_confirmed<T: Serialize + ?Sized>(&$self, event: &str, data: &T) -> Result<(), EmitError> {
                 $namespace.operator().emit_confirmed(event, data).await
             }
@@ -577,27 +581,31 @@ macro_rules! namespace_methods {
                 $namespace.operator().timeout(timeout)
             }
 
-            /// All sockets of the cluster. `namespace.fetchSockets()` in Socket.IO.
+            /// All sockets of the cluster. Errors: as [`BroadcastOperator::fetch_sockets`]. `namespace.fetchSockets()` in
+            /// Socket.IO.
             pub async fn fetch_sockets(&$self) -> Result<Fetched, AdapterError> {
                 $namespace.operator().fetch_sockets().await
             }
 
-            /// How many sockets the cluster has.
+            /// How many sockets the cluster has. Errors: as [`BroadcastOperator::count_sockets`].
             pub async fn count_sockets(&$self) -> Result<Counted, AdapterError> {
                 $namespace.operator().count_sockets().await
             }
 
-            /// Makes all sockets join rooms. `namespace.socketsJoin(rooms)` in Socket.IO.
+            /// Makes all sockets join rooms. Errors: as [`BroadcastOperator::sockets_join`].
+            /// `namespace.socketsJoin(rooms)` in Socket.IO.
             pub fn sockets_join(&$self, rooms: impl IntoRooms) -> Result<(), AdapterError> {
                 $namespace.operator().sockets_join(rooms)
             }
 
-            /// Makes all sockets leave rooms. `namespace.socketsLeave(rooms)` in Socket.IO.
+            /// Makes all sockets leave rooms. Errors: as [`BroadcastOperator::sockets_leave`].
+            /// `namespace.socketsLeave(rooms)` in Socket.IO.
             pub fn sockets_leave(&$self, rooms: impl IntoRooms) -> Result<(), AdapterError> {
                 $namespace.operator().sockets_leave(rooms)
             }
 
-            /// Disconnects all sockets. `namespace.disconnectSockets(close)` in Socket.IO.
+            /// Disconnects all sockets. Errors: as [`BroadcastOperator::disconnect_sockets`].
+            /// `namespace.disconnectSockets(close)` in Socket.IO.
             pub fn disconnect_sockets(&$self, close: bool) -> Result<(), AdapterError> {
                 $namespace.operator().disconnect_sockets(close)
             }

@@ -91,7 +91,7 @@ where
     }
 }
 
-/// As [`Server::service`], so that a server can be [served](crate::serve()) as it is.
+/// As [`Server::service`], so that `patio::serve` takes a server as it is.
 impl<B> Service<Request<B>> for Server
 where
     B: Body + Send + 'static,

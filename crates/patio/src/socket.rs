@@ -272,7 +272,7 @@ impl Socket {
         self.only().emit(event, data)
     }
 
-    /// Sends the event `message`. `socket.send(...args)` in Socket.IO.
+    /// Sends the event `message`. Errors: as [`Self::emit`]. `socket.send(...args)` in Socket.IO.
     pub fn send<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), EmitError> {
         self.emit("message", data)
     }

@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let listener = patio::listen("127.0.0.1:3000".parse()?)?;
     println!("listening on {}", listener.local_addr()?);
-    patio::serve(listener, io.service()).await?;
+    patio::serve(listener, io).await?;
     Ok(())
 }
 

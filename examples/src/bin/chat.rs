@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
     let listener = patio::listen("127.0.0.1:3000".parse()?)?;
     println!("listening on {}", listener.local_addr()?);
-    patio::serve(listener, io.service())
+    patio::serve(listener, io.clone())
         .with_graceful_shutdown(async {
             let _ = tokio::signal::ctrl_c().await;
         })

@@ -55,7 +55,7 @@ impl Handshake {
         Query::parse(self.url.split_once('?').map_or("", |(_, query)| query))
     }
 
-    /// The peer's address, where the server knows it: with [`serve`](crate::serve()), for a WebSocket on a plain TCP
+    /// The peer's address, where the server knows it: with `patio::serve`, for a WebSocket on a plain TCP
     /// stream, or where a [`RemoteAddr`](crate::RemoteAddr) was put into the request's extensions.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address

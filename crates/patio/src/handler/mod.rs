@@ -2,8 +2,8 @@
 //!
 //! A [`Call`] says what happened: the hub makes one per event, connection or disconnection. The arguments of the user's
 //! function are [extracted](crate::extract) from it, the function is called, and the future that it returns goes back
-//! to the connection, which polls it. [`function`] is about functions of any number of arguments, [`arguments`] about
-//! what may stand in their places, [`kind`] about what is made of the return value, [`erased`] forgets all these types.
+//! to the connection, which polls it. File `function` is about functions of any number of arguments, `arguments` about
+//! what may stand in their places, `kind` about what is made of the return value; `erased` forgets all these types.
 //!
 //! # What can be a handler
 //!

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 /// The other end of the TCP connection on which a request came: the client, or the proxy nearest to this server.
 ///
-/// [`serve`](crate::serve()) puts it into the [extensions](http::Request::extensions) of each request. Servers with an
+/// `patio::serve` puts it into the [extensions](http::Request::extensions) of each request. Servers with an
 /// accept loop of their own may do the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RemoteAddr(pub SocketAddr);

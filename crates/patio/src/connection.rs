@@ -102,20 +102,34 @@ struct Event {
     payload: Payload,
 }
 
+impl Event {
+    fn name(&self) -> Box<str> {
+        self.payload.event_name().unwrap_or_default().into()
+    }
+}
+
 /// Something that runs for a connection.
 struct Job(Work);
 
 enum Work {
-    /// One handler of one event.
-    Event(Socket, Running<Result<(), HandlerError>>),
+    /// One handler of one event. The event's name, for what goes wrong, stands here once the handler waits.
+    Event {
+        socket: Socket,
+        event: Box<str>,
+        future: Running<Result<(), HandlerError>>,
+    },
     Flow(BoxFuture<'static, Done>),
 }
 
 /// What a job led to.
 enum Done {
     Nothing,
-    /// A handler has ended.
-    Handled(Socket, Result<(), HandlerError>),
+    /// A handler of an event has failed.
+    Failed {
+        socket: Socket,
+        event: Box<str>,
+        error: HandlerError,
+    },
     /// The middlewares have spoken about a CONNECT.
     Connect {
         socket: Socket,
@@ -139,10 +153,15 @@ impl Future for Job {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Done> {
         match &mut self.0 {
-            Work::Event(socket, future) => {
+            Work::Event { socket, event, future } => {
                 let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
                 let polled = polled.unwrap_or_else(|panic| Poll::Ready(Err(HandlerError::panicked(panic))));
-                polled.map(|outcome| Done::Handled(socket.clone(), outcome))
+                polled.map(|outcome| match outcome {
+                    Ok(()) => Done::Nothing,
+                    Err(error) => {
+                        Done::Failed { socket: socket.clone(), event: std::mem::take(event), error }
+                    }
+                })
             }
             // Flows catch the panics of what they run themselves.
             Work::Flow(future) => future.as_mut().poll(cx),
@@ -802,7 +821,14 @@ impl Driver<'_> {
                         event.socket.server().event_refused(&event.socket, &event.payload, &refusal);
                         return Done::Nothing;
                     }
-                    Err(panic) => return Done::Handled(event.socket, Err(HandlerError::panicked(panic))),
+                    Err(panic) => {
+                        let name = event.name();
+                        return Done::Failed {
+                            socket: event.socket,
+                            event: name,
+                            error: HandlerError::panicked(panic),
+                        };
+                    }
                 }
             }
             Done::Pass(event)
@@ -831,11 +857,15 @@ impl Driver<'_> {
     fn call(&mut self, handler: &EventHandler, event: &Event, ack_id: Option<u64>) {
         let call = Call::event(event.socket.clone(), event.payload.clone(), ack_id);
         let failed = match catch_unwind(AssertUnwindSafe(|| handler.call(call))) {
-            Ok(Ok(future)) => return self.start(Job(Work::Event(event.socket.clone(), future))),
+            Ok(Ok(future)) => {
+                let socket = event.socket.clone();
+                let job = Job(Work::Event { socket, event: Box::default(), future });
+                return self.start_for(job, Some(event));
+            }
             Ok(Err(error)) => HandlerError::from(error),
             Err(panic) => HandlerError::panicked(panic),
         };
-        event.socket.server().handler_failed(&event.socket, Some(&event.payload), &failed);
+        event.socket.server().handler_failed(&event.socket, Some(&event.name()), &failed);
     }
 }
 
@@ -860,11 +890,23 @@ impl Event {
 /// What runs.
 impl Driver<'_> {
     /// Polls a job once where it stands; if it waits, it goes on in the set, with a waker of its own.
-    fn start(&mut self, mut job: Job) {
+    fn start(&mut self, job: Job) {
+        self.start_for(job, None);
+    }
+
+    /// Starts a job, for a handler of `event`. Its name is noted only if it may still be needed.
+    fn start_for(&mut self, mut job: Job, event: Option<&Event>) {
         let mut cx = Context::from_waker(noop_waker_ref());
         match Pin::new(&mut job).poll(&mut cx) {
+            Poll::Ready(Done::Failed { socket, event: _, error }) if event.is_some() => {
+                let event = event.map(Event::name).unwrap_or_default();
+                self.done(Done::Failed { socket, event, error });
+            }
             Poll::Ready(done) => self.done(done),
             Poll::Pending => {
+                if let (Work::Event { event: name, .. }, Some(event)) = (&mut job.0, event) {
+                    *name = event.name();
+                }
                 self.inbox.running.get_or_insert_default().push(job);
                 self.measure();
             }
@@ -874,8 +916,9 @@ impl Driver<'_> {
     fn done(&mut self, done: Done) {
         match done {
             Done::Nothing => {}
-            Done::Handled(socket, Err(error)) => socket.server().handler_failed(&socket, None, &error),
-            Done::Handled(_, Ok(())) => {}
+            Done::Failed { socket, event, error } => {
+                socket.server().handler_failed(&socket, Some(&event), &error);
+            }
             Done::Connect { socket, verdict, restored } => self.verdict(socket, verdict, restored),
             Done::Replayed { socket, restored, replayed } => self.replayed(socket, restored, replayed),
             Done::SetUp(socket) => {

@@ -329,17 +329,16 @@ impl Server {
         }
     }
 
-    pub(crate) fn handler_failed(&self, socket: &Socket, event: Option<&Payload>, error: &HandlerError) {
+    pub(crate) fn handler_failed(&self, socket: &Socket, event: Option<&str>, error: &HandlerError) {
         let counters = &self.0.counters;
         match error {
             HandlerError::Extract(_) => counters.extract_errors.add(1),
             HandlerError::Panicked(_) => counters.panics.add(1),
             _ => counters.handler_errors.add(1),
         }
-        let event = event.and_then(Payload::event_name);
-        tracing::debug!(socket = %socket.id(), event = event.as_deref(), %error, "a handler failed");
+        tracing::debug!(socket = %socket.id(), event, %error, "a handler failed");
         if let Some(hook) = &self.0.shared.hooks.handler_error {
-            let _ = guard(|| hook(&FailedHandler { socket, event: event.as_deref(), error }));
+            let _ = guard(|| hook(&FailedHandler { socket, event, error }));
         }
     }
 

@@ -585,7 +585,7 @@ impl Socket {
         let name = payload.event_name().unwrap_or_default();
         for listener in outgoing {
             if let Err(error) = guard(|| listener(&name, payload)) {
-                self.server().handler_failed(self, Some(payload), &error);
+                self.server().handler_failed(self, Some(&name), &error);
             }
         }
     }

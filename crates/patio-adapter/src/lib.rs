@@ -4,6 +4,9 @@
 //! makes one for each namespace. [`memory`] is the adapter of a server that stands alone (with connection state
 //! recovery), [`cluster`] is the adapter of many servers over a broker, with a broker inside one process.
 //!
+//! Users of the server crate give a factory to `Server::builder().adapter(…)` and need nothing else from here. To write an
+//! adapter, implement [`cluster::Broker`] where messages are published and subscribed to, or [`Adapter`] for anything else.
+//!
 //! What passes is in [`options`] (for whom), [`room`] (names), [`snapshot`] (what is told about a socket) and
 //! [`recovery`] (sessions and offsets). The feature `contract` brings the suite that every adapter must pass.
 

@@ -236,6 +236,16 @@ impl ServerBuilder {
 
     /// Connects this server with others. Default: the memory adapter, for a server that is alone. `adapter` in
     /// Socket.IO.
+    ///
+    /// ```
+    /// use patio::{Server, adapter::InProcess};
+    ///
+    /// let cluster = InProcess::new();
+    /// let inside = Server::builder().path("/inside").adapter(cluster.node()).build()?;
+    /// let outside = Server::builder().path("/outside").adapter(cluster.node()).build()?;
+    /// inside.emit("news", "for the clients of both")?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn adapter(mut self, adapter: impl AdapterFactory) -> Self {
         self.adapter = Some(Arc::new(adapter));
         self

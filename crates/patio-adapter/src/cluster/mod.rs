@@ -1,8 +1,9 @@
 //! How servers form a cluster, written once for every broker.
 //!
 //! [`Cluster`] is the [`Adapter`] of a namespace. An operation of this server is applied to its own sockets and
-//! published as a [`Message`]; what other servers publish arrives in the [`Inbox`], is applied to this server's sockets, and is answered if it is a question. A [`Broker`] carries the messages: [`InProcess`]
-//! between the servers of one process, the crate `patio-redis` over Redis.
+//! published as a [`Message`]; what other servers publish arrives in the [`Inbox`], is applied to this server's sockets,
+//! and is answered if it is a question. A [`Broker`] carries the messages; [`InProcess`] does between the servers of one
+//! process.
 
 pub mod broker;
 mod heartbeat;

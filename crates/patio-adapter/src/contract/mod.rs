@@ -3,6 +3,21 @@
 //! A test gives [`Contract`] a way to make servers that form a cluster (three, or one that stands alone) and runs
 //! the [`CASES`]. Each case gets fresh servers, a [`TestNamespace`] behind each adapter, two sockets on each. The
 //! list covers what Node's adapters are held to. Time may be paused; with a real broker it passes.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use patio_adapter::{AdapterFactory, InProcess, contract::Contract};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+//! let contract = Contract::new(|| {
+//!     let bus = InProcess::new(); // yours: a prefix, a channel or a database that no other test uses
+//!     let servers = (0..3).map(|_| Arc::new(bus.node()) as Arc<dyn AdapterFactory>).collect();
+//!     std::future::ready(servers)
+//! });
+//! contract.run_all().await.assert_passed(50);
+//! # });
+//! ```
 
 mod cases;
 pub mod namespace;

@@ -272,20 +272,33 @@ impl<M: Clone> Rooms<M> {
 struct Excluded<'a> {
     ids: SmallVec<[u32; 2]>,
     rooms: SmallVec<[&'a Entry; 2]>,
+    /// Instead of both where they are many: whether each slot is left out.
+    marked: Vec<bool>,
 }
+
+/// Up to so many rooms to leave out are looked at for every receiver.
+const FEW: usize = 8;
 
 impl<'a> Excluded<'a> {
     fn new<M: Clone>(rooms: &'a Rooms<M>, except: &[Room]) -> Self {
         let own = except.iter().filter_map(|room| rooms.slot_of(room));
         let named = except.iter().filter_map(|room| rooms.by_name.get(&**room));
-        Self {
-            ids: own.filter(|&slot| rooms.members[slot as usize].own).collect(),
-            rooms: named.map(|&room| &rooms.rooms[room as usize]).collect(),
+        let mut ids: SmallVec<_> = own.filter(|&slot| rooms.members[slot as usize].own).collect();
+        let mut named: SmallVec<[&Entry; 2]> = named.map(|&room| &rooms.rooms[room as usize]).collect();
+        let mut marked = Vec::new();
+        if ids.len() + named.len() > FEW {
+            marked.resize(rooms.members.capacity(), false);
+            for slot in ids.drain(..).chain(named.drain(..).flat_map(|room| room.members.iter().copied())) {
+                marked[slot as usize] = true;
+            }
         }
+        Self { ids, rooms: named, marked }
     }
 
     fn contains(&self, slot: u32) -> bool {
-        self.ids.contains(&slot) || self.rooms.iter().any(|room| room.members.contains(&slot))
+        self.marked.get(slot as usize).is_some_and(|&marked| marked)
+            || self.ids.contains(&slot)
+            || self.rooms.iter().any(|room| room.members.contains(&slot))
     }
 }
 
@@ -357,6 +370,9 @@ mod tests {
         assert_eq!(select(&rooms, &BroadcastOptions::to(["r1", "a", "c"])), ["a", "c"]);
         assert_eq!(select(&rooms, &BroadcastOptions::everyone().except("r1")), ["b", "c"]);
         assert_eq!(select(&rooms, &BroadcastOptions::to("r2").except("a")), ["b"]);
+        let many: Vec<_> = (0..20).map(|n| format!("r{n}")).chain(["c".to_owned()]).collect();
+        assert!(select(&rooms, &BroadcastOptions::everyone().except(many.clone())).is_empty());
+        assert_eq!(select(&rooms, &BroadcastOptions::everyone().except(many[3..].to_vec())), ["a", "b"]);
         assert!(select(&rooms, &BroadcastOptions::to(Vec::<Room>::new())).is_empty());
         assert!(select(&rooms, &BroadcastOptions::to("nowhere")).is_empty());
     }

@@ -69,6 +69,21 @@ impl Payload {
         Self::json_unchecked(Text::from_static("[]"), None)
     }
 
+    /// The same payload in memory of its own. What came in a polling request shares the memory of the whole request,
+    /// and would keep it for as long as it is kept itself.
+    pub fn detached(&self) -> Self {
+        let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+        let repr = match &self.repr {
+            Repr::Json { text, attachments } => Repr::Json {
+                text: Text::from(&**text),
+                attachments: attachments.as_ref().map(|all| all.iter().map(copy).collect()),
+            },
+            #[cfg(feature = "msgpack")]
+            Repr::MsgPack(bytes) => Repr::MsgPack(copy(bytes)),
+        };
+        Self { repr }
+    }
+
     /// The value `null`: data of a CONNECT_ERROR that brought none.
     pub(crate) fn null() -> Self {
         Self::json_unchecked(Text::from_static("null"), None)

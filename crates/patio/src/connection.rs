@@ -25,7 +25,7 @@ use patio_proto::{
     Text,
     decode::Decoder,
     encode::Parser,
-    engine::{CloseReason, Message, Protocol},
+    engine::{CloseReason, Message, Protocol, Transport},
     packet::{Kind, Packet, split_query},
     payload::Payload,
 };
@@ -720,7 +720,11 @@ impl Driver<'_> {
         waits
     }
 
-    fn park(&mut self, event: Event) {
+    fn park(&mut self, mut event: Event) {
+        if self.session.transport() == Transport::Polling {
+            // A small event must not keep the large request that it came in.
+            event.payload = event.payload.detached();
+        }
         self.inbox.parked_bytes += event.parked_size();
         self.inbox.parked.get_or_insert_default().push_back(event);
         self.measure();

@@ -38,6 +38,8 @@ pub(crate) struct Hub {
     records: bool,
     declared: ArcSwap<Namespace>,
     rooms: Mutex<Rooms<Socket>>,
+    /// Locked inside `rooms`, so that it has the order of the changes.
+    news: Mutex<News>,
     adapter: OnceLock<Arc<dyn Adapter>>,
     /// Whether the adapter was told to join the cluster.
     initialised: AtomicBool,
@@ -47,6 +49,14 @@ pub(crate) struct Hub {
     pub(crate) dynamic: bool,
     /// Sockets that are connecting: a child namespace is not removed under them.
     pub(crate) connecting: AtomicUsize,
+}
+
+/// Changes of rooms that adapter and listeners have not been told.
+#[derive(Default)]
+struct News {
+    events: Vec<RoomEvent>,
+    /// Some thread tells them at this moment, and will tell what is added meanwhile.
+    telling: bool,
 }
 
 impl Hub {
@@ -64,6 +74,7 @@ impl Hub {
             records,
             declared: ArcSwap::from_pointee(declared),
             rooms: Mutex::default(),
+            news: Mutex::default(),
             adapter: OnceLock::new(),
             initialised: AtomicBool::new(false),
             ack_ids: AtomicU64::new(0),
@@ -182,23 +193,43 @@ impl Hub {
 
     /// Changes the index, and tells about it when it is unlocked again.
     fn change<R>(&self, change: impl FnOnce(&mut Rooms<Socket>, &mut Vec<RoomEvent>) -> R) -> R {
-        let mut events = Vec::new();
-        let done = change(&mut self.rooms.lock(), &mut events);
-        if let Some(adapter) = self.adapter.get() {
-            for event in &events {
-                match event {
-                    RoomEvent::Create(room) => adapter.room_created(room),
-                    RoomEvent::Delete(room) => adapter.room_deleted(room),
-                    RoomEvent::Join(..) | RoomEvent::Leave(..) => {}
-                }
-            }
-        }
-        let declared = self.declared.load();
-        for listener in &declared.room_listeners {
-            // It is logged, and there is nobody to count it for.
-            let _ = guard(|| events.iter().for_each(|event| listener(event)));
-        }
+        let mut rooms = self.rooms.lock();
+        let done = change(&mut rooms, &mut self.news.lock().events);
+        drop(rooms);
+        self.tell_news();
         done
+    }
+
+    /// Tells the changes of rooms in their order, one thread at a time: an adapter that hears of a room's end after its
+    /// new beginning would unsubscribe from a room that has members.
+    fn tell_news(&self) {
+        loop {
+            let events = {
+                let mut news = self.news.lock();
+                if news.telling || news.events.is_empty() {
+                    return;
+                }
+                news.telling = true;
+                std::mem::take(&mut news.events)
+            };
+            if let Some(adapter) = self.adapter.get() {
+                let _ = guard(|| {
+                    for event in &events {
+                        match event {
+                            RoomEvent::Create(room) => adapter.room_created(room),
+                            RoomEvent::Delete(room) => adapter.room_deleted(room),
+                            RoomEvent::Join(..) | RoomEvent::Leave(..) => {}
+                        }
+                    }
+                });
+            }
+            let declared = self.declared.load();
+            for listener in &declared.room_listeners {
+                // It is logged, and there is nobody to count it for.
+                let _ = guard(|| events.iter().for_each(|event| listener(event)));
+            }
+            self.news.lock().telling = false;
+        }
     }
 
     fn encode(&self, packet: &Packet, options: &BroadcastOptions) -> Arc<Encoded> {

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use patio::{Server as Patio, Socket};
+use patio::{Namespace, RoomEvent, Server as Patio, Socket};
 use patio_proto::ws;
 use support::{Server, V4, soon};
 use tokio::sync::{Notify, Semaphore};
@@ -159,4 +159,37 @@ async fn a_listener_that_is_added_late_hears_what_waits() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     go.notify_one();
     soon(heard.notified()).await;
+}
+
+/// Who listens to rooms, as adapters do, hears of them in the order of what happened, whatever thread it happened on.
+#[tokio::test]
+async fn rooms_begin_and_end_in_order() {
+    let there = Arc::new(AtomicUsize::new(0));
+    let wrong = Arc::new(AtomicUsize::new(0));
+    let (is_there, was_wrong) = (Arc::clone(&there), Arc::clone(&wrong));
+    let namespace = Namespace::new().on_room_event(move |event| {
+        let (expected, now) = match event {
+            RoomEvent::Create(room) if &**room == "r" => (0, 1),
+            RoomEvent::Delete(room) if &**room == "r" => (1, 0),
+            _ => return,
+        };
+        if is_there.swap(now, Ordering::SeqCst) != expected {
+            was_wrong.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let server = Server::start(Patio::builder().namespace("/", namespace)).await;
+    let (mut one, mut two) = (server.ws(V4).await, server.ws(V4).await);
+    let ids = [one.join("/").await, two.join("/").await];
+    std::thread::scope(|scope| {
+        for id in ids {
+            let socket = server.io.of("/").socket(&id).unwrap();
+            scope.spawn(move || {
+                for _ in 0..20_000 {
+                    socket.join("r");
+                    socket.leave("r");
+                }
+            });
+        }
+    });
+    assert_eq!((wrong.load(Ordering::Relaxed), there.load(Ordering::Relaxed)), (0, 0));
 }

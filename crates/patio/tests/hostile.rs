@@ -80,7 +80,7 @@ async fn a_client_that_comes_and_goes_starts_a_bounded_number_of_handlers() {
         count.fetch_add(1, Ordering::Relaxed);
         let _ = wait.acquire().await;
     });
-    let mut ws = server.ws(V4).await;
+    let ws = server.ws(V4).await;
     let mut flood = Vec::new();
     for packet in ["40", "41"].into_iter().cycle().take(2 * 100_000) {
         ws::encode_message(&mut flood, &ws::Message::Text(packet.into()), Some([1, 2, 3, 4]));

@@ -14,7 +14,7 @@ use patio::{
     extract::{Args, Data, Event as Name},
 };
 use patio_proto::ws;
-use support::{Eio, Engine, Event, Http, PollingClient, Server, V3, V4, WsClient, target};
+use support::{Engine, Event, Http, PollingClient, Server, V3, V4, WsClient, target};
 use tokio::{
     io::AsyncWriteExt,
     sync::{Semaphore, mpsc},
@@ -135,6 +135,35 @@ fn fragments(lengths: &[usize]) -> Vec<u8> {
     frames
 }
 
+/// What is small on the wire may be large in memory: the limit is that of the message.
+#[cfg(feature = "deflate")]
+#[tokio::test]
+async fn a_compressed_message_may_not_be_larger() {
+    use flate2::{Compress, Compression, FlushCompress};
+    let engine = Engine::start(builder().max_http_buffer_size(10_000).per_message_deflate(0)).await;
+    let compressed = |message: &[u8]| {
+        let mut payload = Vec::with_capacity(100_000);
+        let mut deflate = Compress::new(Compression::default(), false);
+        deflate.compress_vec(message, &mut payload, FlushCompress::Sync).unwrap();
+        payload.truncate(payload.len() - 4);
+        let mut frame = ws::header(ws::Opcode::Text, true, payload.len(), Some([0; 4])).compressed().to_vec();
+        frame.extend(payload);
+        frame
+    };
+    let headers = [("sec-websocket-extensions", "permessage-deflate")];
+    let mut ws = engine.upgrade(&target("EIO=4&transport=websocket"), &headers).await.ok().unwrap();
+    assert!(ws.handshake.header("sec-websocket-extensions").unwrap().contains("permessage-deflate"));
+    engine.client().await;
+    let fits = [b"4", &[b'x'; 9_999][..]].concat();
+    ws.send_raw(&compressed(&fits)).await;
+    assert_eq!(engine.message().await.len(), 9_999);
+    // A thousand times as much, in fewer bytes than are allowed.
+    let bomb = compressed(&[b'4'; 5_000_000]);
+    assert!(bomb.len() < 10_000);
+    ws.send_raw(&bomb).await;
+    assert_eq!(engine.closed().await, "transport error");
+}
+
 #[tokio::test]
 async fn a_polling_payload_may_have_so_many_bytes() {
     let server = counting(builder().max_http_buffer_size(100)).await;
@@ -153,17 +182,17 @@ async fn a_polling_payload_may_have_so_many_bytes() {
 #[tokio::test]
 async fn a_payload_may_have_so_many_packets() {
     let engine = Engine::start(builder().max_packets_per_payload(3)).await;
-    let octets = [("content-type", "application/octet-stream")];
-    let bodies: [(Eio, &[(&str, &str)], &[u8], &[u8]); 3] = [
-        (V4, &[], b"40\x1e41\x1e42", b"\x1e43"),
-        (V3, &[], b"2:402:412:42", b"2:43"),
-        (V3, &octets, b"\0\x02\xff40\0\x02\xff41\0\x02\xff42", b"\0\x02\xff43"),
+    let (text, octets) = ("text/plain", "application/octet-stream");
+    let bodies = [
+        (V4, text, &b"40\x1e41\x1e42"[..], &b"\x1e43"[..]),
+        (V3, text, b"2:402:412:42", b"2:43"),
+        (V3, octets, b"\0\x02\xff40\0\x02\xff41\0\x02\xff42", b"\0\x02\xff43"),
     ];
-    for (eio, headers, fits, more) in bodies {
+    for (eio, content_type, fits, more) in bodies {
         let mut polling = engine.polling(eio).await;
         engine.client().await;
         for body in [fits.to_vec(), [fits, more].concat()] {
-            assert_eq!(polling.post_with(headers, body).await.brief(), (200, "ok"));
+            assert_eq!(polling.post_with(&[("content-type", content_type)], body).await.brief(), (200, "ok"));
             for n in 0..3 {
                 assert_eq!(engine.message().await, n.to_string());
             }

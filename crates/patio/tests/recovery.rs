@@ -346,7 +346,7 @@ async fn nothing_is_lost_and_nothing_comes_twice() {
         while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
             io.to("r").emit("n", &n).unwrap();
             n += 1;
-            if n % 16 == 0 {
+            if n.is_multiple_of(16) {
                 std::thread::sleep(Duration::from_micros(200));
             }
         }

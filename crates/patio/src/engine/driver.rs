@@ -27,7 +27,8 @@ use super::{
 /// How many reads one connection has before others run.
 const READS: usize = 8;
 
-/// How long a polling client that was closed may take to come and hear of it, as in Node.
+/// How long a polling client that was closed may take to come and hear of it, as in Node; and no longer than it may be
+/// silent anyway.
 const POLLING_FAREWELL: Duration = Duration::from_secs(30);
 
 /// How long a WebSocket may take to take the last bytes and end its side.
@@ -239,7 +240,11 @@ impl<A: Application> Future for Driver<A> {
             }
             if let Some(reason) = this.session.ended() {
                 A::closed(&this.session, &mut this.inbox, reason);
-                let time = if this.stream.is_some() { WEBSOCKET_FAREWELL } else { POLLING_FAREWELL };
+                let timing = &this.session.engine().config.timing;
+                let time = match this.stream {
+                    Some(_) => WEBSOCKET_FAREWELL,
+                    None => POLLING_FAREWELL.min(timing.ping_interval + timing.ping_timeout),
+                };
                 this.phase = Phase::Farewell(Box::pin(sleep_until(Instant::now() + time)));
                 cx.waker().wake_by_ref();
             }

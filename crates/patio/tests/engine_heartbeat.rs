@@ -284,3 +284,18 @@ async fn the_times_of_node_hold_by_default() {
     assert_eq!(closed(&engine).await, "ping timeout");
     assert!((45_000..45_200).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_was_closed_is_waited_for_no_longer_than_it_may_be_silent() {
+    for (builder, time) in [(builder(), 500), (patio::Server::builder(), 30_000)] {
+        let engine = Engine::in_memory(builder, 64 * 1024);
+        let polling = engine.polling(V4).await;
+        let start = Instant::now();
+        engine.client().await.close();
+        assert_eq!(closed(&engine).await, "forced close");
+        sleep_until(start + ms(time - 10)).await;
+        assert_eq!(engine.io.clients_count(), 1);
+        sleep(ms(20)).await;
+        assert_eq!(polling.other_poll().await.text(), r#"{"code":1,"message":"Session ID unknown"}"#);
+    }
+}

@@ -98,7 +98,7 @@ fn specification_v4() {
     assert_eq!(decode("1/admin").unwrap().kind, Kind::Disconnect);
 }
 
-/// wire-formats 2.1: "decoder details worth copying".
+/// Details of the grammar, as Node reads it.
 #[test]
 fn quirks_of_node() {
     assert_eq!(decode("0/a").unwrap(), Packet::new("/a", Kind::Connect(None)));

@@ -66,7 +66,7 @@ fn numbers_as_javascript_writes_them() {
     assert_eq!(args(&(u64::MAX, i64::MIN)), ",18446744073709551615,-9223372036854775808]");
 }
 
-/// wire-formats 2.1: the capture of a Node server.
+/// Captured from a Node server.
 #[test]
 fn what_json_cannot_say() {
     let mut object = Object::new();
@@ -137,7 +137,7 @@ fn types_namespaces_and_ids() {
     assert_eq!(packet("/rej2", Kind::ConnectError(v4)), r#"44/rej2,"message""#);
 }
 
-/// wire-formats 2.7.
+/// Bytes captured from Node.
 #[test]
 fn offset_is_appended() {
     let appended = |payload: Payload| format!("{:?}", payload.with_appended_str("Q82e\"bh"));

@@ -17,7 +17,7 @@ fn event<T: Serialize + ?Sized>(args: &T) -> Packet {
     Packet::main(Kind::Event { id: None, payload: Payload::event("e", args).unwrap() })
 }
 
-/// wire-formats 2.2.
+/// Bytes captured from Node.
 #[test]
 fn binary_at_any_depth() {
     let [a, b, c] = [&[9][..], &[7, 8], &[1, 0, 2, 0]].map(Bytes::copy_from_slice);
@@ -47,7 +47,7 @@ fn binary_at_any_depth() {
     assert_eq!(ack.bytes(Form::PollV4), format!("{json}\u{1e}bYQ==\u{1e}bYg==").as_bytes());
 }
 
-/// wire-formats 1.5 and 2.2.
+/// Bytes captured from Node.
 #[test]
 fn polling_forms() {
     let event = Encoded::packet(&event(&serde_bytes::Bytes::new(&[1, 2, 3])));

@@ -39,7 +39,7 @@ fn written(value: &Value, dialect: Dialect) -> Bytes {
     out.into()
 }
 
-/// wire-formats 2.8.
+/// Bytes captured from Node.
 #[test]
 fn captures() {
     let id = "x3KdwMf84JelwjkpAAAA";
@@ -184,7 +184,7 @@ fn claims_are_not_believed() {
     assert_eq!(read_value(&vec![0x81; 1_000_000].into(), 127), Err(DecodeError::MsgPack));
 }
 
-/// wire-formats, appendix A.
+/// Bytes captured from Node.
 #[test]
 fn dialects() {
     use Dialect::*;

@@ -147,7 +147,7 @@ pub use self::http::{
     cors::{Cors, CorsError},
     headers::CompactHeaders,
     query::Query,
-    remote_addr::RemoteAddr,
+    remote_addr::{RemoteAddr, Secure},
     serve_client::ServeClient,
 };
 #[cfg(feature = "serve")]

@@ -1,4 +1,4 @@
-//! Acknowledgements in both directions, of one client and of many (wire formats 2.4 and 3.3).
+//! Acknowledgements in both directions, of one client and of many.
 
 #![cfg(feature = "serve")]
 

@@ -1,4 +1,4 @@
-//! Three servers joined by a broker inside the process: every operation reaches all, once (wire formats 3 and 9).
+//! Three servers joined by a broker inside the process: every operation reaches all, once.
 
 #![cfg(feature = "serve")]
 

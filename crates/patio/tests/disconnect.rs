@@ -1,5 +1,4 @@
-//! The end of sockets: every reason, what handlers see of it, and that whatever fails leaves nothing behind (wire formats
-//! 2.5; design, decision 14).
+//! The end of sockets: every reason, what handlers see of it, and that whatever fails leaves nothing behind.
 
 #![cfg(feature = "serve")]
 

@@ -1,4 +1,4 @@
-//! How a session opens, and every way in which a request is refused (wire formats 1.1 to 1.3 and 1.10).
+//! How a session opens, and every way in which a request is refused.
 
 #![cfg(all(feature = "serve", feature = "v3"))]
 

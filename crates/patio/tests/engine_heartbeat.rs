@@ -1,4 +1,4 @@
-//! Heartbeats of both revisions in both directions (wire formats 1.8), over pipes in memory and with paused time: the
+//! Heartbeats of both revisions in both directions, over pipes in memory and with paused time: the
 //! clock moves only when nobody has anything to do, so that moments can be compared.
 
 #![cfg(all(feature = "serve", feature = "v3"))]

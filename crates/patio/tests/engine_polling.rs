@@ -1,5 +1,5 @@
 //! Long-polling: payloads of both revisions in all their forms, overlapping and broken requests, and the end of a
-//! session that polls (wire formats 1.4, 1.5, 1.7 and 1.10).
+//! session that polls.
 
 #![cfg(all(feature = "serve", feature = "v3"))]
 

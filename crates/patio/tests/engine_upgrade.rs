@@ -1,5 +1,5 @@
-//! From long-polling to a WebSocket: the probe, what is queued meanwhile, and every candidate that does not make it
-//! (wire formats 1.7). Whatever happens to a candidate, the session goes on.
+//! From long-polling to a WebSocket: the probe, what is queued meanwhile, and every candidate that does not make it.
+//! Whatever happens to a candidate, the session goes on.
 
 #![cfg(all(feature = "serve", feature = "v3"))]
 

@@ -1,4 +1,4 @@
-//! What a WebSocket may say to an open session, and what it is told (wire formats 1.4 and 1.6).
+//! What a WebSocket may say to an open session, and what it is told.
 
 #![cfg(all(feature = "serve", feature = "v3"))]
 

@@ -1,4 +1,4 @@
-//! Who may join which namespace, when it is made and when it goes (wire formats 2.3 and 2.6).
+//! Who may join which namespace, when it is made and when it goes.
 
 #![cfg(feature = "serve")]
 

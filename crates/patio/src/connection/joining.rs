@@ -93,7 +93,7 @@ impl Driver<'_> {
     }
 
     /// The private id and the offset of a client that wants its state back.
-    fn returning(&self, auth: Option<&Payload>) -> Option<(String, String)> {
+    fn returning(&mut self, auth: Option<&Payload>) -> Option<(String, String)> {
         #[derive(serde::Deserialize)]
         struct Returning {
             pid: String,
@@ -102,6 +102,10 @@ impl Driver<'_> {
 
         self.engine().config.recovery?;
         let Returning { pid, offset } = auth?.read_value().ok()?;
+        if self.inbox.returns == MAX_RETURNS {
+            return None;
+        }
+        self.inbox.returns += 1;
         Some((pid, offset))
     }
 
@@ -264,6 +268,10 @@ impl Driver<'_> {
             && !matches!(reason, CloseReason::ParseError | CloseReason::SlowClient)
     }
 }
+
+/// How often one connection may ask for a former state. A client asks once for each of its namespaces; each time the
+/// history of packets is searched, which must not be had for a few bytes again and again.
+const MAX_RETURNS: u8 = 16;
 
 /// The data of the CONNECT packet that answers a client.
 #[derive(serde::Serialize)]

@@ -75,6 +75,8 @@ pub(crate) struct Inbox {
     parked_bytes: usize,
     /// Too much is parked.
     full: bool,
+    /// How often the client asked for a former state.
+    returns: u8,
     /// Until when a first namespace must be joined.
     connect_by: Option<Instant>,
     /// Until when the attachments of a packet must be here.

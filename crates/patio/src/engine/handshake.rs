@@ -8,7 +8,7 @@ use std::{
 
 use http::request::Parts;
 
-use crate::http::{headers::CompactHeaders, query::Query};
+use crate::http::{headers::CompactHeaders, query::Query, remote_addr::Secure};
 
 /// The request that opened a session: `socket.handshake` in Socket.IO, without `auth`, which belongs to a namespace.
 ///
@@ -31,7 +31,10 @@ impl Handshake {
             url: url.into(),
             address,
             issued: u64::try_from(issued.as_millis()).unwrap_or(u64::MAX),
-            secure: parts.uri.scheme() == Some(&http::uri::Scheme::HTTPS),
+            secure: parts.extensions.get::<Secure>().map_or_else(
+                || parts.uri.scheme() == Some(&http::uri::Scheme::HTTPS),
+                |&Secure(secure)| secure,
+            ),
         }
     }
 

@@ -183,14 +183,19 @@ impl<A: Application> Engine<A> {
     }
 
     /// Lists a session and starts its driver.
-    fn adopt(&self, session: Arc<Session<A>>, stream: Option<Box<transport::websocket::Stream>>) {
+    /// False: two handshakes were given the same id at once, and the other was first.
+    fn adopt(&self, session: Arc<Session<A>>, stream: Option<Box<transport::websocket::Stream>>) -> bool {
+        if !self.sessions.lock().insert(Arc::clone(&session)) {
+            session.disconnect();
+            return false;
+        }
         self.counters.opened.add(1);
-        self.sessions.lock().insert(Arc::clone(&session));
         self.tasks.spawn(Driver::new(Arc::clone(&session), stream).opened());
         if self.is_closing() {
             // It was admitted before, and nobody else would end it.
             session.close(CloseReason::ServerShuttingDown);
         }
+        true
     }
 
     fn forget(&self, session: &Session<A>) {

@@ -23,10 +23,14 @@ impl<A: Application> Default for Sessions<A> {
 }
 
 impl<A: Application> Sessions<A> {
-    /// Adds a session, whose id is not listed.
-    pub(super) fn insert(&mut self, session: Arc<Session<A>>) {
+    /// Adds a session. False: its id is listed already, which only ids of the application's own making can be.
+    pub(super) fn insert(&mut self, session: Arc<Session<A>>) -> bool {
         let hash = self.hasher.hash_one(session.sid());
+        if self.table.find(hash, |other| other.sid() == session.sid()).is_some() {
+            return false;
+        }
         self.table.insert_unique(hash, session, |session| self.hasher.hash_one(session.sid()));
+        true
     }
 
     pub(super) fn get(&self, sid: &str) -> Option<Arc<Session<A>>> {

@@ -233,8 +233,10 @@ async fn open_polling<A: Application>(
     let open = open_packet(engine, &sid, upgrades);
     let session =
         open_session(engine, parts, asked, sid, Transport::Polling, (Sink::Polling(None), false), None);
+    if !engine.adopt(Arc::clone(&session), None) {
+        return Err(Refused::new(ErrorCode::BadRequest, "ID_GENERATION_ERROR"));
+    }
     place.keep();
-    engine.adopt(Arc::clone(&session), None);
     let mut headers = std::mem::take(headers);
     if let Some(hook) = &engine.config.initial_headers {
         hook(&mut headers, parts);
@@ -274,9 +276,10 @@ async fn open_websocket<A: Application>(
         let stream = stream.deflated(deflate);
         let sink = (stream.sink(), deflate);
         let session = session.open(&engine, Transport::WebSocket, sink, stream.peer());
-        place.keep();
         session.send(&Arc::new(open), false);
-        engine.adopt(session, Some(Box::new(stream)));
+        if engine.adopt(session, Some(Box::new(stream))) {
+            place.keep();
+        }
     });
     Ok(with_headers(accepted, headers))
 }

@@ -11,3 +11,9 @@ use std::net::SocketAddr;
 /// accept loop of their own may do the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RemoteAddr(pub SocketAddr);
+
+/// Whether a request came over TLS, for `handshake.secure()`: an accept loop that speaks TLS, or a middleware that knows
+/// what a trusted proxy says, puts it into the extensions of each request. Without it the scheme of the request's URL
+/// counts, which HTTP/1 does not send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Secure(pub bool);

@@ -78,20 +78,22 @@ fn signals_end_it_in_order_while_clients_are_there() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let mut patio = Patio::start(&["--listen", "127.0.0.1:0"]);
-    let sid = patio.handshake();
-    // The shutdown waits for a request that is being answered; this one never ends by itself.
-    let mut post = TcpStream::connect(patio.address).unwrap();
+    // The shutdown gives a WebSocket some seconds to end its side; this one never does.
+    let mut websocket = TcpStream::connect(patio.address).unwrap();
     write!(
-        post,
-        "POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: patio\r\nContent-Length: 9\r\n\r\n40"
+        websocket,
+        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: patio\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     .unwrap();
-    patio.get("/");
+    let mut head = [0; 12];
+    websocket.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 101");
     let began = Instant::now();
     patio.signal("-INT");
     patio.signal("-TERM");
     assert_eq!(patio.ended().code(), Some(130));
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
 /// A running binary. It is killed when dropped.

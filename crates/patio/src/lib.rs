@@ -111,7 +111,6 @@ mod rooms;
 
 // One client in one namespace.
 mod extensions;
-mod listeners;
 mod socket;
 
 // Your functions: what they take and return.

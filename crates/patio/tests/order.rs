@@ -171,8 +171,9 @@ async fn events_beyond_the_bound_of_handlers_wait_in_order() {
     // What still waits when the socket ends is not handled.
     ws.send("41").await;
     assert_eq!(server.reason().await, "client namespace disconnect");
+    assert_eq!(server.io.counters().dropped_events, 3);
     gate.add_permits(10);
-    server.until(|io| io.counters().dropped_events == 3).await;
+    ws.join("/").await;
     assert_eq!(*started.lock().unwrap(), [0, 1, 2, 9]);
 }
 

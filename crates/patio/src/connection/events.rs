@@ -74,6 +74,20 @@ impl Driver<'_> {
         self.measure();
     }
 
+    /// Drops the events of a socket that has ended: nobody handles them, and others may have their place.
+    pub(super) fn forget_parked_of(&mut self, socket: &Socket) {
+        let Some(parked) = &mut self.inbox.parked else { return };
+        let before = parked.len();
+        parked.retain(|event| event.socket != *socket);
+        let dropped = before - parked.len();
+        self.inbox.parked_bytes = parked.iter().map(Event::parked_size).sum();
+        self.inbox.parked.take_if(|parked| parked.is_empty());
+        if dropped > 0 {
+            self.engine().counters.dropped_events.add(dropped as u64);
+            self.measure();
+        }
+    }
+
     /// Dispatches what may go on now, in order. True: that was something.
     pub(super) fn unpark(&mut self) -> bool {
         let mut went_on = self.unpark_once();

@@ -100,7 +100,8 @@ impl Driver<'_> {
             offset: String,
         }
 
-        self.engine().config.recovery?;
+        // Older clients compute their ids, and so cannot have another.
+        self.engine().config.recovery.filter(|_| self.session.protocol() == Protocol::V4)?;
         let Returning { pid, offset } = auth?.read_value().ok()?;
         if self.inbox.returns == MAX_RETURNS {
             return None;
@@ -116,6 +117,10 @@ impl Driver<'_> {
         restored: Option<Restored>,
     ) {
         if self.session.is_closed() {
+            if let Some(restored) = restored {
+                // The adapter may have given it away for good: the client has not got it.
+                socket.hub().adapter().persist(restored.session);
+            }
             return self.unconnected(&socket);
         }
         match verdict {

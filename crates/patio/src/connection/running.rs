@@ -191,6 +191,7 @@ impl Driver<'_> {
             Member::Connected(other) | Member::Restoring(other) => *other != socket,
             Member::Connecting(_) => true,
         });
+        self.forget_parked_of(&socket);
         let declared = socket.hub().declared();
         let mut disconnecting = declared.disconnecting.clone();
         let mut disconnect = declared.disconnect.clone();

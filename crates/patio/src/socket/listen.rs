@@ -32,7 +32,8 @@ impl Socket {
     /// Removes the listeners that this socket has for an event; those of its namespace stay.
     /// `socket.removeAllListeners(event)` in Socket.IO.
     pub fn off(&self, event: &str) {
-        self.with_more(|more| more.listeners.off(event));
+        // Dropped here, after the lock: what closures hold is user code.
+        drop(self.with_listeners(|listeners| listeners.off(event)));
     }
 
     /// Calls `handler` for every event from this client, before others. `socket.onAny(listener)` in Socket.IO.
@@ -45,7 +46,7 @@ impl Socket {
 
     /// Removes the listeners of [`Self::on_any`]. `socket.offAny()` in Socket.IO.
     pub fn off_any(&self) {
-        self.with_more(|more| more.listeners.any.clear());
+        drop(self.with_listeners(|listeners| std::mem::take(&mut listeners.any)));
     }
 
     /// Calls `listener` with the name and the arguments of every event that is sent to this client, broadcasts
@@ -57,7 +58,7 @@ impl Socket {
 
     /// Removes the listeners of [`Self::on_any_outgoing`]. `socket.offAnyOutgoing()` in Socket.IO.
     pub fn off_any_outgoing(&self) {
-        self.with_more(|more| more.listeners.outgoing.clear());
+        drop(self.with_listeners(|listeners| std::mem::take(&mut listeners.outgoing)));
     }
 
     /// Lets `middleware` look at every event from this client before its listeners do; an error keeps it from them.

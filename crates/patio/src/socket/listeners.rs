@@ -25,8 +25,12 @@ impl Listeners {
         self.on.push((event.into(), handler, once));
     }
 
-    pub(crate) fn off(&mut self, event: &str) {
-        self.on.retain(|(name, ..)| **name != *event);
+    /// Takes the handlers of `event` out, for the caller to drop.
+    pub(crate) fn off(&mut self, event: &str) -> Vec<EventHandler> {
+        let (off, on) = std::mem::take(&mut self.on).into_iter().partition(|(name, ..)| **name == *event);
+        self.on = on;
+        let off: Vec<(Box<str>, EventHandler, bool)> = off;
+        off.into_iter().map(|(_, handler, _)| handler).collect()
     }
 
     /// Whether someone listens to `event`.

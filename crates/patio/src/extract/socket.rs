@@ -17,7 +17,7 @@ impl FromParts for Server {
     type Rejection = Infallible;
 
     fn from_parts(call: &mut Call) -> Result<Self, Infallible> {
-        Ok(call.socket.server().clone())
+        Ok(call.socket.server())
     }
 }
 

@@ -64,10 +64,6 @@ impl Server {
         Self(engine)
     }
 
-    pub(crate) fn of_engine(engine: &Arc<Engine<Connection>>) -> Self {
-        Self(Arc::clone(engine))
-    }
-
     pub(crate) fn state(&self) -> &StateMap {
         &self.0.shared.state
     }

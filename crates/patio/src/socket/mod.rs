@@ -125,7 +125,7 @@ impl Socket {
 
     /// The server. `socket.server` in Socket.IO.
     pub fn server(&self) -> Server {
-        Server::of_engine(self.0.session.engine())
+        Server::from_engine(Arc::clone(self.0.session.engine()))
     }
 
     /// The request with which the client connected. `socket.handshake` in Socket.IO.

@@ -19,7 +19,6 @@ use std::{
     fmt,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use ::http::{Request, Response};
@@ -31,7 +30,6 @@ use patio_proto::{
     encode::Encoded,
     engine::{CloseReason, Protocol, Transport},
 };
-use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
@@ -125,13 +123,10 @@ impl EngineIo {
         self.0.clients_count()
     }
 
-    /// Closes all connections and refuses new ones. `engine.close()` in Engine.IO.
+    /// Closes all connections, with the reason `server shutting down`, and waits until they have ended, at most 10 s.
+    /// New clients are refused from now on. `engine.close()` in Engine.IO.
     pub async fn close(&self) {
-        self.0.begin_close();
-        for session in self.0.sessions() {
-            session.close(CloseReason::ServerShuttingDown);
-        }
-        self.0.finish(Instant::now() + Duration::from_secs(10)).await;
+        self.0.close().await;
     }
 }
 

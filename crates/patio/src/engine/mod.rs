@@ -23,6 +23,7 @@ use std::{
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -71,6 +72,9 @@ pub(crate) trait Application: Send + Sync + Sized + 'static {
     /// The runtime is going away: leave everything, run nothing.
     fn abandoned(session: &Arc<Session<Self>>, inbox: &mut Self::Inbox);
 }
+
+/// How long handlers may go on when the server closes.
+const CLOSE: Duration = Duration::from_secs(10);
 
 /// All sessions of one server.
 pub(crate) struct Engine<A: Application> {
@@ -152,9 +156,23 @@ impl<A: Application> Engine<A> {
         self.over.load(Ordering::Acquire)
     }
 
+    /// Closes all sessions, and waits for what still runs for them, but no longer than [`CLOSE`].
+    pub(crate) async fn close(&self) {
+        self.begin_close();
+        for session in self.sessions() {
+            session.close(CloseReason::ServerShuttingDown);
+            // One that was saying farewell already is not waited for.
+            session.wake();
+        }
+        let dropped = self.finish(Instant::now() + CLOSE).await;
+        if dropped > 0 {
+            tracing::warn!(connections = dropped, "handlers were still running when the server closed");
+        }
+    }
+
     /// Waits until every connection has ended and its handlers too; at `deadline` those that still run are dropped.
     /// How many these were.
-    pub(crate) async fn finish(&self, deadline: Instant) -> usize {
+    async fn finish(&self, deadline: Instant) -> usize {
         self.tasks.close();
         if timeout_at(deadline, self.tasks.wait()).await.is_ok() {
             return 0;

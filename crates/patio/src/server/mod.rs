@@ -160,25 +160,13 @@ impl Server {
     /// Closes the server: connections end with the reason `server shutting down`, and the handlers that run have 10 s
     /// to come to their end. New clients are refused from now on. `io.close()` in Socket.IO.
     pub async fn close(&self) {
-        self.0.begin_close();
-        for session in self.0.sessions() {
-            session.close(CloseReason::ServerShuttingDown);
-            // One that was saying farewell already is not waited for.
-            session.wake();
-        }
-        let dropped = self.0.finish(Instant::now() + CLOSE).await;
-        if dropped > 0 {
-            tracing::warn!(connections = dropped, "handlers were still running when the server closed");
-        }
+        self.0.close().await;
         let hubs: Vec<_> = self.0.shared.hubs.read().values().cloned().collect();
         for hub in hubs {
             hub.adapter().close().await;
         }
     }
 }
-
-/// How long handlers may go on when the server closes.
-const CLOSE: Duration = Duration::from_secs(10);
 
 impl Default for Server {
     fn default() -> Self {

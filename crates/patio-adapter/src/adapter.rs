@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use crate::Payload;
 use compact_str::CompactString;
 use futures_core::{future::BoxFuture, stream::BoxStream};
 
 use crate::{
+    Payload,
     counters::Stats,
     error::AdapterError,
     local::Local,

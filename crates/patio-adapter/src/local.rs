@@ -5,9 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::Payload;
-
-use crate::{options::BroadcastOptions, recovery::Offset, room::Room, snapshot::SocketSnapshot};
+use crate::{Payload, options::BroadcastOptions, recovery::Offset, room::Room, snapshot::SocketSnapshot};
 
 /// One namespace on this server, as its adapter sees it.
 ///

@@ -5,10 +5,9 @@
 
 use std::{cmp::Ordering, fmt};
 
-use crate::Payload;
 use compact_str::CompactString;
 
-use crate::room::Room;
+use crate::{Payload, room::Room};
 
 /// The place of a packet in the history of its namespace: a text for the client, and an order for servers.
 ///

@@ -16,7 +16,7 @@ use patio_adapter::{
 use patio_proto::{encode::Parser, engine::Transport};
 
 use crate::{
-    config::{Config, Recovery},
+    config::{Config, ConnectionStateRecovery},
     engine::{ConnectionError, Engine},
     engine_io::{self, EngineIo},
     error::BuildError,
@@ -221,10 +221,7 @@ impl ServerBuilder {
     /// Keeps what a client needs to come back after a lost connection as if nothing had happened: its id, rooms and
     /// data, and what was sent to it meanwhile. Default: off. `connectionStateRecovery` in Socket.IO.
     pub fn connection_state_recovery(mut self, recovery: ConnectionStateRecovery) -> Self {
-        self.config.recovery = Some(Recovery {
-            max_disconnection: recovery.max_disconnection,
-            skip_middlewares: recovery.skip_middlewares,
-        });
+        self.config.recovery = Some(recovery);
         self
     }
 
@@ -329,27 +326,11 @@ impl ServerBuilder {
             return Err(BuildError::new("ping_interval, ping_timeout: must not be zero"));
         }
         if let Some(cors) = &config.cors {
-            cors.check().map_err(BuildError::new)?;
+            cors.check().map_err(|error| BuildError::new(format!("cors: {error}")))?;
         }
         if let Some(cookie) = &config.cookie {
-            cookie.check().map_err(BuildError::new)?;
+            cookie.check().map_err(|error| BuildError::new(format!("cookie: {error}")))?;
         }
         Ok(())
-    }
-}
-
-/// Options of [`ServerBuilder::connection_state_recovery`].
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionStateRecovery {
-    /// How long a client may be away. Default: 120 s. `maxDisconnectionDuration` in Socket.IO.
-    pub max_disconnection: Duration,
-    /// Whether a client that comes back passes the namespace's middlewares unasked. Default: true. `skipMiddlewares`
-    /// in Socket.IO.
-    pub skip_middlewares: bool,
-}
-
-impl Default for ConnectionStateRecovery {
-    fn default() -> Self {
-        Self { max_disconnection: Duration::from_secs(120), skip_middlewares: true }
     }
 }

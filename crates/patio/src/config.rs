@@ -46,7 +46,7 @@ pub(crate) struct Config {
     pub(crate) initial_headers: Option<HeadersHook>,
     pub(crate) headers: Option<HeadersHook>,
     pub(crate) connection_error: Option<ConnectionErrorHook>,
-    pub(crate) recovery: Option<Recovery>,
+    pub(crate) recovery: Option<ConnectionStateRecovery>,
     pub(crate) cleanup_empty_child_namespaces: bool,
     pub(crate) ack_timeout: Duration,
     pub(crate) limits: Limits,
@@ -78,11 +78,20 @@ impl Config {
     }
 }
 
-/// Connection state recovery, `connectionStateRecovery` in Node.
+/// Options of [`ServerBuilder::connection_state_recovery`](crate::ServerBuilder::connection_state_recovery).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Recovery {
-    pub(crate) max_disconnection: Duration,
-    pub(crate) skip_middlewares: bool,
+pub struct ConnectionStateRecovery {
+    /// How long a client may be away. Default: 120 s. `maxDisconnectionDuration` in Socket.IO.
+    pub max_disconnection: Duration,
+    /// Whether a client that comes back passes the namespace's middlewares unasked. Default: true. `skipMiddlewares`
+    /// in Socket.IO.
+    pub skip_middlewares: bool,
+}
+
+impl Default for ConnectionStateRecovery {
+    fn default() -> Self {
+        Self { max_disconnection: Duration::from_secs(120), skip_middlewares: true }
+    }
 }
 
 /// What a peer may use at most. Each is crossed by a test.

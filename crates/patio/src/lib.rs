@@ -153,7 +153,8 @@ pub use self::http::{
 pub use self::serve::{Serve, listen, serve};
 pub use self::{
     ack::{AckFuture, AckRequest, BroadcastAck, BroadcastAcks, Missing, PartialAnswers},
-    builder::{ConnectionStateRecovery, ServerBuilder},
+    builder::ServerBuilder,
+    config::ConnectionStateRecovery,
     counters::CounterSnapshot,
     engine::{ConnectionError, Handshake},
     error::{AckError, BuildError, EmitError, RESERVED_EVENTS},

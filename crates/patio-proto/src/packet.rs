@@ -12,7 +12,7 @@ const MAIN_NAMESPACE: Text = Text::from_static("/");
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packet {
     /// The namespace with its leading slash, `/` when the wire names none. Sent literally by the peer: a query string
-    /// of a protocol v4 client is still in it, see [`split_query`].
+    /// of a client 1.x or 2.x is still in it, see [`split_query`].
     pub nsp: Text,
     /// What the packet says.
     pub kind: Kind,
@@ -56,7 +56,7 @@ pub enum PacketType {
     Event = 2,
     /// `3`
     Ack = 3,
-    /// `4`, named ERROR in protocol v4
+    /// `4`, named ERROR for clients 1.x and 2.x
     ConnectError = 4,
     /// `5`: an event with attachments
     BinaryEvent = 5,
@@ -126,7 +126,7 @@ impl PacketType {
     }
 }
 
-/// Splits the namespace of a protocol v4 client at its first `?`: `/a?x=1` is `/a` and the query `x=1`.
+/// Splits the namespace of a client 1.x or 2.x at its first `?`: `/a?x=1` is `/a` and the query `x=1`.
 pub fn split_query(nsp: &str) -> (&str, Option<&str>) {
     match nsp.split_once('?') {
         Some((name, query)) => (name, Some(query)),

@@ -47,8 +47,8 @@ impl Refusal {
         Payload::args(&Wire::from(self)).unwrap_or_default()
     }
 
-    /// The data of ERROR, as clients of protocol v4 know it: the details, or else the text.
-    pub(crate) fn to_payload_v4(&self) -> Payload {
+    /// The data of ERROR, as clients 1.x and 2.x know it: the details, or else the text.
+    pub(crate) fn to_payload_v3(&self) -> Payload {
         match &self.data {
             // Node takes `err.data || err.message`
             Some(data) if !is_falsy(data) => written(data),
@@ -116,10 +116,10 @@ mod tests {
     fn is_written_as_node_writes_errors() {
         let plain = Refusal::new("not authorized");
         assert_eq!(json(&plain.to_payload()), r#"{"message":"not authorized"}"#);
-        assert_eq!(json(&plain.to_payload_v4()), r#""not authorized""#);
+        assert_eq!(json(&plain.to_payload_v3()), r#""not authorized""#);
         let detailed = plain.with_data(serde_json::json!({ "code": 7 }));
         assert_eq!(json(&detailed.to_payload()), r#"{"message":"not authorized","data":{"code":7}}"#);
-        assert_eq!(json(&detailed.to_payload_v4()), r#"{"code":7}"#);
-        assert_eq!(json(&detailed.with_data("").to_payload_v4()), r#""not authorized""#);
+        assert_eq!(json(&detailed.to_payload_v3()), r#"{"code":7}"#);
+        assert_eq!(json(&detailed.with_data("").to_payload_v3()), r#""not authorized""#);
     }
 }

@@ -250,7 +250,7 @@ impl Driver<'_> {
     fn refuse(&mut self, nsp: &Text, refusal: &Refusal) {
         match self.session.protocol() {
             Protocol::V4 => self.refuse_as_object(nsp, refusal),
-            Protocol::V3 => self.refuse_with(nsp, refusal.to_payload_v4()),
+            Protocol::V3 => self.refuse_with(nsp, refusal.to_payload_v3()),
         }
     }
 

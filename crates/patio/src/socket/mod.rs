@@ -110,8 +110,8 @@ impl Socket {
         }))
     }
 
-    /// The public id of this socket: 20 characters, one per namespace, not the Engine.IO session id. Clients of
-    /// protocol 3 compute theirs from the session id, so it is that, behind `/nsp#` outside the main namespace.
+    /// The public id of this socket: 20 characters, one per namespace, not the Engine.IO session id. Clients 1.x
+    /// and 2.x compute theirs from the session id, so it is that, behind `/nsp#` outside the main namespace.
     ///
     /// `socket.id` in Socket.IO.
     pub fn id(&self) -> &Room {

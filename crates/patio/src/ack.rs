@@ -5,7 +5,6 @@ use std::{
     future::IntoFuture,
     marker::PhantomData,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,7 +13,6 @@ use futures_core::{Stream, stream::BoxStream};
 use futures_util::StreamExt;
 use patio_adapter::{AckEvent, Room};
 use patio_proto::{
-    encode::Encoded,
     packet::{Kind, Packet},
     payload::{ArgsError, Payload},
 };
@@ -24,7 +22,7 @@ use tokio::{sync::oneshot, time::Sleep};
 use crate::{
     engine::flush::Turn,
     error::{AckError, EmitError, check_event},
-    socket::{Socket, Waiting},
+    socket::{Socket, SocketEmitter, Waiting},
 };
 
 /// A question that was sent to one client; await it for the answer.
@@ -45,15 +43,10 @@ struct Pending {
 }
 
 impl<R> AckRequest<R> {
-    pub(crate) fn send(
-        socket: &Socket,
-        event: &str,
-        data: &(impl Serialize + ?Sized),
-        volatile: bool,
-    ) -> Self {
+    pub(crate) fn send(to: SocketEmitter<'_>, event: &str, data: &(impl Serialize + ?Sized)) -> Self {
         Self {
-            pending: Pending::send(socket, event, data, volatile),
-            timeout: socket.session().engine().config.ack_timeout,
+            pending: Pending::send(to, event, data),
+            timeout: to.socket.session().engine().config.ack_timeout,
             answer: PhantomData,
         }
     }
@@ -68,10 +61,9 @@ impl<R> AckRequest<R> {
 
 impl Pending {
     fn send(
-        socket: &Socket,
+        SocketEmitter { socket, volatile, compress }: SocketEmitter<'_>,
         event: &str,
         data: &(impl Serialize + ?Sized),
-        volatile: bool,
     ) -> Result<Self, AckError> {
         check_event(event)?;
         let payload = Payload::event(event, data).map_err(EmitError::from)?;
@@ -84,7 +76,7 @@ impl Pending {
         let pending = Self { socket: socket.clone(), id, answer };
         let packet = Packet::new(hub.nsp(), Kind::Event { id: Some(id), payload });
         let turn = Turn::of_caller();
-        socket.deliver(&Arc::new(Encoded::packet_with(hub.parser(), &packet)), &packet, volatile, None);
+        socket.deliver(&hub.encode(&packet, compress), &packet, volatile, None);
         drop(turn);
         Ok(pending)
     }

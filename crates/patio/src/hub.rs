@@ -96,10 +96,6 @@ impl Hub {
         self.name.clone()
     }
 
-    pub(crate) fn parser(&self) -> Parser {
-        self.parser
-    }
-
     pub(crate) fn records(&self) -> bool {
         self.records
     }
@@ -232,9 +228,10 @@ impl Hub {
         }
     }
 
-    fn encode(&self, packet: &Packet, options: &BroadcastOptions) -> Arc<Encoded> {
+    /// A packet of this namespace as its clients' parser wants it.
+    pub(crate) fn encode(&self, packet: &Packet, compress: bool) -> Arc<Encoded> {
         let encoded = Encoded::packet_with(self.parser, packet);
-        Arc::new(if options.flags.compress == Some(false) { encoded.uncompressed() } else { encoded })
+        Arc::new(if compress { encoded } else { encoded.uncompressed() })
     }
 
     /// What is kept of a socket that may come back.
@@ -259,7 +256,7 @@ impl Local for Hub {
             None => payload.clone(),
         };
         let packet = Packet::event(self.name.clone(), payload);
-        let encoded = self.encode(&packet, options);
+        let encoded = self.encode(&packet, options.flags.compress != Some(false));
         let turn = Turn::of_caller();
         for socket in &receivers {
             socket.deliver(&encoded, &packet, options.flags.volatile, offset);
@@ -275,7 +272,7 @@ impl Local for Hub {
     ) -> Asked {
         let id = self.next_ack_id();
         let packet = Packet::new(self.name.clone(), Kind::Event { id: Some(id), payload: payload.clone() });
-        let encoded = self.encode(&packet, options);
+        let encoded = self.encode(&packet, options.flags.compress != Some(false));
         let mut receivers = self.select(options);
         receivers.retain(|socket| socket.expect_ack(id, Waiting::Many(answers.clone())));
         let turn = Turn::of_caller();

@@ -320,3 +320,20 @@ async fn a_handler_asks_its_own_client() {
     client.send("430[4]").await;
     assert_eq!(client.text().await, "437[5]");
 }
+
+/// The client here cannot read what is compressed.
+#[cfg(feature = "deflate")]
+#[tokio::test]
+async fn a_question_may_be_sent_uncompressed() {
+    let server = Server::start(Patio::builder().per_message_deflate(200)).await;
+    let headers = [("sec-websocket-extensions", "permessage-deflate")];
+    let mut client = server.ws_with(V4, "", &headers).await;
+    assert!(client.handshake.header("sec-websocket-extensions").is_some());
+    let id = client.join("/").await;
+    let socket = server.io.of("/").socket(&id).unwrap();
+    let answer = socket.compress(false).emit_with_ack::<u8>("long", &"x".repeat(1_000)).into_future();
+    let question = client.text().await;
+    assert!(question.starts_with(r#"420["long","xxx"#) && question.len() > 1_000);
+    client.send("430[7]").await;
+    assert_eq!(answer.await.unwrap(), 7);
+}

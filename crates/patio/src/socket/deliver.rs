@@ -70,7 +70,7 @@ impl Socket {
     /// Queues a packet that is for this client only.
     pub(crate) fn deliver_packet(&self, kind: Kind) {
         let packet = Packet::new(self.0.hub.nsp(), kind);
-        self.0.session.send(&Arc::new(Encoded::packet_with(self.0.hub.parser(), &packet)), false);
+        self.0.session.send(&self.0.hub.encode(&packet, true), false);
     }
 
     /// A listener that panics keeps the event from nobody.

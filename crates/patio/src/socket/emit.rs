@@ -1,9 +1,9 @@
 //! Sending to one client, and to all but one.
 
-use std::{future::poll_fn, sync::Arc};
+use std::future::poll_fn;
 
 use patio_adapter::{BroadcastOptions, IntoRooms};
-use patio_proto::{encode::Encoded, packet::Packet, payload::Payload};
+use patio_proto::{packet::Packet, payload::Payload};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Socket, status};
@@ -36,7 +36,7 @@ impl Socket {
         event: &str,
         data: &(impl Serialize + ?Sized),
     ) -> AckRequest<R> {
-        AckRequest::send(self, event, data, false)
+        self.only().emit_with_ack(event, data)
     }
 
     /// Emits to this client that are dropped unless they can be written at once.
@@ -93,9 +93,9 @@ impl Socket {
 #[derive(Clone, Copy)]
 #[must_use = "nothing is sent before `emit`"]
 pub struct SocketEmitter<'a> {
-    socket: &'a Socket,
-    volatile: bool,
-    compress: bool,
+    pub(crate) socket: &'a Socket,
+    pub(crate) volatile: bool,
+    pub(crate) compress: bool,
 }
 
 impl SocketEmitter<'_> {
@@ -111,23 +111,20 @@ impl SocketEmitter<'_> {
 
     /// As [`Socket::emit`].
     pub fn emit<T: Serialize + ?Sized>(self, event: &str, data: &T) -> Result<(), EmitError> {
-        check_event(event)?;
-        let payload = Payload::event(event, data)?;
         let socket = self.socket;
         // A middleware's socket is not known to the adapter yet.
         if socket.0.hub.records() && !self.volatile && socket.status() != status::CONNECTING {
             // A client that comes back must find it: the adapter keeps it.
             let mut options = BroadcastOptions::to(&socket.0.id);
             options.flags.compress = (!self.compress).then_some(false);
-            return socket.0.hub.adapter().broadcast(&payload, &options).map_err(EmitError::from);
+            return BroadcastOperator::new(socket.0.session.engine(), &socket.0.hub, options)
+                .emit(event, data);
         }
-        let packet = Packet::event(socket.0.hub.nsp(), payload);
-        let mut encoded = Encoded::packet_with(socket.0.hub.parser(), &packet);
-        if !self.compress {
-            encoded = encoded.uncompressed();
-        }
+        check_event(event)?;
+        let packet = Packet::event(socket.0.hub.nsp(), Payload::event(event, data)?);
+        let encoded = socket.0.hub.encode(&packet, self.compress);
         let turn = Turn::of_caller();
-        socket.deliver(&Arc::new(encoded), &packet, self.volatile, None);
+        socket.deliver(&encoded, &packet, self.volatile, None);
         drop(turn);
         Ok(())
     }
@@ -138,7 +135,7 @@ impl SocketEmitter<'_> {
         event: &str,
         data: &(impl Serialize + ?Sized),
     ) -> AckRequest<R> {
-        AckRequest::send(self.socket, event, data, self.volatile)
+        AckRequest::send(self, event, data)
     }
 
     /// As [`Socket::send`].

@@ -79,7 +79,7 @@ impl BroadcastOperator {
     pub fn emit<T: Serialize + ?Sized>(self, event: &str, data: &T) -> Result<(), EmitError> {
         let payload = event_payload(event, data)?;
         let published = self.hub.adapter().broadcast(&payload, &self.options);
-        self.count(published).map_err(EmitError::from)
+        self.counted(published).map_err(EmitError::from)
     }
 
     /// Sends the event `message`. Errors: as [`Self::emit`]. `send(...args)` in Socket.IO.
@@ -91,7 +91,7 @@ impl BroadcastOperator {
     pub async fn emit_confirmed<T: Serialize + ?Sized>(self, event: &str, data: &T) -> Result<(), EmitError> {
         let payload = event_payload(event, data)?;
         let published = self.hub.adapter().broadcast_confirmed(&payload, &self.options).await;
-        self.count(published).map_err(EmitError::from)
+        self.counted(published).map_err(EmitError::from)
     }
 
     /// Sends an event and asks for answers, of type `R`: a stream, or [`all`](BroadcastAcks::all) of them.
@@ -112,21 +112,21 @@ impl BroadcastOperator {
     /// could not be told. `socketsJoin(rooms)` in Socket.IO.
     pub fn sockets_join(self, rooms: impl IntoRooms) -> Result<(), AdapterError> {
         let published = self.hub.adapter().join(&self.options, &rooms.into_rooms());
-        self.count(published)
+        self.counted(published)
     }
 
     /// Makes the chosen sockets leave rooms; those of this server have left when this returns. Errors: other servers
     /// could not be told. `socketsLeave(rooms)` in Socket.IO.
     pub fn sockets_leave(self, rooms: impl IntoRooms) -> Result<(), AdapterError> {
         let published = self.hub.adapter().leave(&self.options, &rooms.into_rooms());
-        self.count(published)
+        self.counted(published)
     }
 
     /// Disconnects the chosen sockets; with `close`, closes their connections. Errors: other servers could not be told.
     /// `disconnectSockets(close)` in Socket.IO.
     pub fn disconnect_sockets(self, close: bool) -> Result<(), AdapterError> {
         let published = self.hub.adapter().disconnect(&self.options, close);
-        self.count(published)
+        self.counted(published)
     }
 
     /// The chosen sockets, as they are now. Servers that do not answer within the [timeout](Self::timeout) are counted
@@ -141,7 +141,8 @@ impl BroadcastOperator {
         self.hub.adapter().count(&self.options).await
     }
 
-    fn count<T>(&self, done: Result<T, AdapterError>) -> Result<T, AdapterError> {
+    /// Counts what an adapter could not do.
+    pub(crate) fn counted<T>(&self, done: Result<T, AdapterError>) -> Result<T, AdapterError> {
         if done.is_err() {
             self.engine.counters.adapter_errors.add(1);
         }

@@ -74,7 +74,7 @@ impl NamespaceHandle {
     /// `namespace.serverSideEmit(event, ...args)` in Socket.IO.
     pub fn server_side_emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), EmitError> {
         let payload = server_side_payload(event, data)?;
-        Ok(self.hub.adapter().server_side_emit(&payload)?)
+        Ok(self.operator().counted(self.hub.adapter().server_side_emit(&payload))?)
     }
 
     /// Sends an event to the other servers and asks for an answer of each, of type `R`, for as long as the server's

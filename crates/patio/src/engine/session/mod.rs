@@ -4,6 +4,9 @@
 //! the [driver](super::driver)'s alone. The state that both touch stands under one lock: nothing else is locked but the
 //! list of the timers, no user code runs while it is held, and the longest thing done under it is one non-blocking write.
 
+mod driven;
+mod requests;
+
 use std::{
     cell::RefCell,
     io,
@@ -16,13 +19,11 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use patio_proto::{
     encode::{Encoded, Form},
-    engine::{
-        self, CloseReason, Packet, Protocol, Transport,
-        session::{Due, Probe, Received},
-    },
+    engine::{self, CloseReason, Packet, Protocol, Transport, session::Due},
 };
 use tokio::{net::TcpStream, sync::oneshot, time::Instant};
 
+pub(super) use self::requests::PollTurn;
 use super::{
     Application, Engine, Handshake, control,
     flush::{self, Flush, Flusher},
@@ -111,16 +112,6 @@ pub(super) enum Sink {
 /// What a poll is answered with.
 pub(super) type Answer = Vec<Arc<Encoded>>;
 
-/// How a GET goes on.
-pub(super) enum PollTurn {
-    /// There was something to say.
-    Now(Answer),
-    /// Wait for it.
-    Later(oneshot::Receiver<Answer>),
-    /// Another GET waits already. The session is over.
-    Overlap,
-}
-
 thread_local! {
     /// Where small packets are copied together before a write.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -128,6 +119,46 @@ thread_local! {
 
 /// What every thread may do.
 impl<A: Application> Session<A> {
+    /// A session whose timers run from now on.
+    pub(super) fn open(
+        engine: &Arc<Engine<A>>,
+        handshake: Handshake,
+        extensions: &http::Extensions,
+        sid: String,
+        base64: bool,
+        machine: engine::Session,
+        (sink, deflate): (Sink, bool),
+    ) -> Arc<Self> {
+        let session = Arc::new(Self {
+            protocol: machine.protocol(),
+            app: A::new(engine, extensions),
+            engine: Arc::clone(engine),
+            sid: sid.into(),
+            base64,
+            handshake,
+            waker: AtomicWaker::new(),
+            link: Mutex::new(Link {
+                machine,
+                outbound: Outbound::default(),
+                sink,
+                post: Post::None,
+                handover: None,
+                armed: None,
+                app_deadline: None,
+                ended: None,
+                last: None,
+                flush_waiters: None,
+                deflate,
+                scheduled: false,
+                blocked: false,
+                app_due: false,
+                paused: false,
+            }),
+        });
+        session.arm(&mut session.link.lock());
+        session
+    }
+
     /// The id of the session: secret, it is all a client needs to take part in it.
     pub(crate) fn sid(&self) -> &str {
         &self.sid
@@ -337,281 +368,6 @@ impl<A: Application> Session<A> {
     /// Whether the client can be sent bytes that are not text.
     pub(super) fn takes_binary(&self) -> bool {
         !self.base64
-    }
-}
-
-/// What the requests of a polling client do.
-impl<A: Application> Session<A> {
-    /// A session whose timers run from now on.
-    pub(super) fn open(
-        engine: &Arc<Engine<A>>,
-        handshake: Handshake,
-        extensions: &http::Extensions,
-        sid: String,
-        base64: bool,
-        machine: engine::Session,
-        (sink, deflate): (Sink, bool),
-    ) -> Arc<Self> {
-        let session = Arc::new(Self {
-            protocol: machine.protocol(),
-            app: A::new(engine, extensions),
-            engine: Arc::clone(engine),
-            sid: sid.into(),
-            base64,
-            handshake,
-            waker: AtomicWaker::new(),
-            link: Mutex::new(Link {
-                machine,
-                outbound: Outbound::default(),
-                sink,
-                post: Post::None,
-                handover: None,
-                armed: None,
-                app_deadline: None,
-                ended: None,
-                last: None,
-                flush_waiters: None,
-                deflate,
-                scheduled: false,
-                blocked: false,
-                app_due: false,
-                paused: false,
-            }),
-        });
-        session.arm(&mut session.link.lock());
-        session
-    }
-
-    /// A GET came.
-    pub(super) fn poll(self: &Arc<Self>) -> PollTurn {
-        let mut link = self.link.lock();
-        let closing = link.machine.is_closed();
-        let waits = match &link.sink {
-            Sink::Polling(waiting) => waiting.as_ref().is_some_and(|waiting| !waiting.is_closed()),
-            _ => return PollTurn::Now(vec![control::noop(), control::close()]),
-        };
-        if waits {
-            drop(link);
-            self.close(CloseReason::TransportError);
-            return PollTurn::Overlap;
-        }
-        if !link.outbound.is_empty() {
-            let answer = link.outbound.take();
-            link.wake_flush_waiters();
-            return PollTurn::Now(answer);
-        }
-        if closing {
-            link.sink = Sink::Gone;
-            drop(link);
-            self.wake();
-            return PollTurn::Now(vec![control::noop(), control::close()]);
-        }
-        let (answer, later) = oneshot::channel();
-        link.sink = Sink::Polling(Some(answer));
-        PollTurn::Later(later)
-    }
-
-    /// Answers a waiting GET with a noop, so that the client can finish its upgrade.
-    pub(super) fn release_poll(&self) {
-        if let Sink::Polling(waiting) = &mut self.link.lock().sink
-            && let Some(waiting) = waiting.take()
-        {
-            let _ = waiting.send(vec![control::noop()]);
-        }
-    }
-
-    /// A POST came. `None`: another one is on its way, or was given up before its packets were taken.
-    pub(super) fn begin_post(self: &Arc<Self>) -> Option<Posting<A>> {
-        let mut link = self.link.lock();
-        if !matches!(link.post, Post::None) {
-            return None;
-        }
-        let (wanted, unwanted) = oneshot::channel();
-        link.post = Post::Coming { _wanted: wanted };
-        Some(Posting { session: Arc::clone(self), unwanted })
-    }
-
-    /// A WebSocket asks to take over. Until when it must have done so; `None`: it is refused.
-    pub(super) fn begin_upgrade(self: &Arc<Self>) -> Option<Instant> {
-        let mut link = self.link.lock();
-        let now = Instant::now();
-        let timing = self.engine.config.timing;
-        link.machine.begin_upgrade(&timing, now.into_std()).then_some(now + timing.upgrade_timeout)
-    }
-
-    /// A packet came over the candidate.
-    pub(super) fn probe(&self, packet: &Packet) -> Probe {
-        self.link.lock().machine.probe(packet)
-    }
-
-    /// The candidate is gone.
-    pub(super) fn abandon_upgrade(&self) {
-        self.link.lock().machine.abandon_upgrade();
-    }
-
-    /// The candidate has taken over: what is queued leaves by it, and the driver reads from it. Errors: the session
-    /// ended a moment ago.
-    pub(super) fn switch(self: &Arc<Self>, stream: Box<Stream>) -> Result<(), Box<Stream>> {
-        let mut link = self.link.lock();
-        if link.machine.is_closed() {
-            return Err(stream);
-        }
-        if let Sink::Polling(Some(waiting)) = std::mem::replace(&mut link.sink, stream.sink()) {
-            let _ = waiting.send(vec![control::close()]);
-        }
-        link.deflate = stream.is_deflated();
-        if let Post::Coming { .. } = link.post {
-            link.post = Post::None;
-        }
-        link.handover = Some(stream);
-        self.write(&mut link);
-        drop(link);
-        self.wake();
-        Ok(())
-    }
-}
-
-/// What the driver does.
-impl<A: Application> Session<A> {
-    pub(super) fn register(&self, cx: &Context<'_>) {
-        self.waker.register(cx.waker());
-    }
-
-    /// What a packet from the peer asks for.
-    pub(super) fn receive(self: &Arc<Self>, packet: Packet) -> Received {
-        let mut link = self.link.lock();
-        let received = link.machine.receive(packet, &self.engine.config.timing, Instant::now().into_std());
-        // Where pings are frequent, a pong brings the next one nearer than the end of the wait for it.
-        self.arm(&mut link);
-        received
-    }
-
-    pub(super) fn take_posted(&self) -> Option<Box<Posted>> {
-        let mut link = self.link.lock();
-        match std::mem::replace(&mut link.post, Post::None) {
-            Post::Come(posted) => Some(posted),
-            other => {
-                link.post = other;
-                None
-            }
-        }
-    }
-
-    pub(super) fn take_handover(&self) -> Option<Box<Stream>> {
-        self.link.lock().handover.take()
-    }
-
-    /// Why the session ended, once it has.
-    pub(super) fn ended(&self) -> Option<CloseReason> {
-        self.link.lock().ended
-    }
-
-    /// Whether the deadline of the layer above has passed; tells it once.
-    pub(super) fn take_app_due(&self) -> bool {
-        std::mem::take(&mut self.link.lock().app_due)
-    }
-
-    /// Whether the driver should wait for the kernel to take more.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.link.lock().blocked
-    }
-
-    /// The kernel takes more.
-    pub(super) fn unblock(&self) {
-        let mut link = self.link.lock();
-        link.blocked = false;
-        self.write(&mut link);
-    }
-
-    /// Whether everything was said, the closing frame included.
-    pub(super) fn is_drained(&self) -> bool {
-        let link = self.link.lock();
-        matches!(link.sink, Sink::Gone) || (link.outbound.is_empty() && link.last.is_none())
-    }
-
-    pub(super) fn is_gone(&self) -> bool {
-        matches!(self.link.lock().sink, Sink::Gone)
-    }
-
-    /// Hands what is queued to a driver that owns its stream.
-    pub(super) fn drain_into(&self, out: &mut Vec<u8>, most: usize) {
-        let mut link = self.link.lock();
-        let wire = self.wire(Transport::WebSocket, link.deflate);
-        SCRATCH.with_borrow_mut(|scratch| {
-            // The error ends the loop; there is no other failure.
-            let _ = link.outbound.drain(wire, scratch, |slices| {
-                if out.len() >= most {
-                    return Err(());
-                }
-                let before = out.len();
-                for slice in slices {
-                    out.extend_from_slice(slice);
-                }
-                Ok(out.len() - before)
-            });
-        });
-        if link.outbound.is_empty() {
-            if let Some(last) = link.last.take() {
-                out.extend_from_slice(&last);
-            }
-            link.wake_flush_waiters();
-        }
-    }
-
-    /// The connection is gone: nothing can be written any more, and its stream is let go.
-    pub(super) fn disconnect(&self) {
-        let mut link = self.link.lock();
-        link.sink = Sink::Gone;
-        link.handover = None;
-        link.last = None;
-        link.post = Post::None;
-        link.outbound.take();
-        link.wake_flush_waiters();
-    }
-
-    /// Whether the driver reads. A pause of ours never becomes a ping timeout.
-    pub(super) fn set_paused(&self, paused: bool) {
-        let mut link = self.link.lock();
-        if link.paused != paused {
-            link.paused = paused;
-            link.machine.excuse(&self.engine.config.timing, Instant::now().into_std());
-        }
-    }
-}
-
-/// A POST on its way; the next one may come when it is dropped.
-pub(super) struct Posting<A: Application> {
-    session: Arc<Session<A>>,
-    unwanted: oneshot::Receiver<()>,
-}
-
-impl<A: Application> Posting<A> {
-    /// Resolves when nobody will take what the POST brings: the session has ended, or left polling.
-    pub(super) async fn unwanted(&mut self) {
-        // Nothing is ever sent: what is waited for is the end of the sender.
-        let _ = (&mut self.unwanted).await;
-    }
-
-    /// The POST brought packets. The answer resolves when the driver has taken them, or never will.
-    pub(super) fn finish(self, packets: Vec<Packet>, broken: bool) -> oneshot::Receiver<()> {
-        let (taken, wait) = oneshot::channel();
-        let mut link = self.session.link.lock();
-        // A client may still post before it hears of the end: that is no mistake of its, but nobody takes it.
-        if matches!(link.post, Post::Coming { .. }) && !link.machine.is_closed() {
-            link.post = Post::Come(Box::new(Posted { packets, broken, taken }));
-            drop(link);
-            self.session.wake();
-        }
-        wait
-    }
-}
-
-impl<A: Application> Drop for Posting<A> {
-    fn drop(&mut self) {
-        let mut link = self.session.link.lock();
-        if let Post::Coming { .. } = link.post {
-            link.post = Post::None;
-        }
     }
 }
 

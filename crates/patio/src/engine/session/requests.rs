@@ -1,0 +1,145 @@
+//! What HTTP requests do to a session: poll, post, and take it over to a WebSocket.
+
+use std::sync::Arc;
+
+use patio_proto::engine::{CloseReason, Packet, session::Probe};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{Answer, Post, Posted, Session, Sink};
+use crate::engine::{Application, control, transport::websocket::Stream};
+
+/// How a GET goes on.
+pub(in crate::engine) enum PollTurn {
+    /// There was something to say.
+    Now(Answer),
+    /// Wait for it.
+    Later(oneshot::Receiver<Answer>),
+    /// Another GET waits already. The session is over.
+    Overlap,
+}
+
+impl<A: Application> Session<A> {
+    /// A GET came.
+    pub(in crate::engine) fn poll(self: &Arc<Self>) -> PollTurn {
+        let mut link = self.link.lock();
+        let closing = link.machine.is_closed();
+        let waits = match &link.sink {
+            Sink::Polling(waiting) => waiting.as_ref().is_some_and(|waiting| !waiting.is_closed()),
+            _ => return PollTurn::Now(vec![control::noop(), control::close()]),
+        };
+        if waits {
+            drop(link);
+            self.close(CloseReason::TransportError);
+            return PollTurn::Overlap;
+        }
+        if !link.outbound.is_empty() {
+            let answer = link.outbound.take();
+            link.wake_flush_waiters();
+            return PollTurn::Now(answer);
+        }
+        if closing {
+            link.sink = Sink::Gone;
+            drop(link);
+            self.wake();
+            return PollTurn::Now(vec![control::noop(), control::close()]);
+        }
+        let (answer, later) = oneshot::channel();
+        link.sink = Sink::Polling(Some(answer));
+        PollTurn::Later(later)
+    }
+
+    /// Answers a waiting GET with a noop, so that the client can finish its upgrade.
+    pub(in crate::engine) fn release_poll(&self) {
+        if let Sink::Polling(waiting) = &mut self.link.lock().sink
+            && let Some(waiting) = waiting.take()
+        {
+            let _ = waiting.send(vec![control::noop()]);
+        }
+    }
+
+    /// A POST came. `None`: another one is on its way, or was given up before its packets were taken.
+    pub(in crate::engine) fn begin_post(self: &Arc<Self>) -> Option<Posting<A>> {
+        let mut link = self.link.lock();
+        if !matches!(link.post, Post::None) {
+            return None;
+        }
+        let (wanted, unwanted) = oneshot::channel();
+        link.post = Post::Coming { _wanted: wanted };
+        Some(Posting { session: Arc::clone(self), unwanted })
+    }
+
+    /// A WebSocket asks to take over. Until when it must have done so; `None`: it is refused.
+    pub(in crate::engine) fn begin_upgrade(self: &Arc<Self>) -> Option<Instant> {
+        let mut link = self.link.lock();
+        let now = Instant::now();
+        let timing = self.engine.config.timing;
+        link.machine.begin_upgrade(&timing, now.into_std()).then_some(now + timing.upgrade_timeout)
+    }
+
+    /// A packet came over the candidate.
+    pub(in crate::engine) fn probe(&self, packet: &Packet) -> Probe {
+        self.link.lock().machine.probe(packet)
+    }
+
+    /// The candidate is gone.
+    pub(in crate::engine) fn abandon_upgrade(&self) {
+        self.link.lock().machine.abandon_upgrade();
+    }
+
+    /// The candidate has taken over: what is queued leaves by it, and the driver reads from it. Errors: the session
+    /// ended a moment ago.
+    pub(in crate::engine) fn switch(self: &Arc<Self>, stream: Box<Stream>) -> Result<(), Box<Stream>> {
+        let mut link = self.link.lock();
+        if link.machine.is_closed() {
+            return Err(stream);
+        }
+        if let Sink::Polling(Some(waiting)) = std::mem::replace(&mut link.sink, stream.sink()) {
+            let _ = waiting.send(vec![control::close()]);
+        }
+        link.deflate = stream.is_deflated();
+        if let Post::Coming { .. } = link.post {
+            link.post = Post::None;
+        }
+        link.handover = Some(stream);
+        self.write(&mut link);
+        drop(link);
+        self.wake();
+        Ok(())
+    }
+}
+
+/// A POST on its way; the next one may come when it is dropped.
+pub(in crate::engine) struct Posting<A: Application> {
+    session: Arc<Session<A>>,
+    unwanted: oneshot::Receiver<()>,
+}
+
+impl<A: Application> Posting<A> {
+    /// Resolves when nobody will take what the POST brings: the session has ended, or left polling.
+    pub(in crate::engine) async fn unwanted(&mut self) {
+        // Nothing is ever sent: what is waited for is the end of the sender.
+        let _ = (&mut self.unwanted).await;
+    }
+
+    /// The POST brought packets. The answer resolves when the driver has taken them, or never will.
+    pub(in crate::engine) fn finish(self, packets: Vec<Packet>, broken: bool) -> oneshot::Receiver<()> {
+        let (taken, wait) = oneshot::channel();
+        let mut link = self.session.link.lock();
+        // A client may still post before it hears of the end: that is no mistake of its, but nobody takes it.
+        if matches!(link.post, Post::Coming { .. }) && !link.machine.is_closed() {
+            link.post = Post::Come(Box::new(Posted { packets, broken, taken }));
+            drop(link);
+            self.session.wake();
+        }
+        wait
+    }
+}
+
+impl<A: Application> Drop for Posting<A> {
+    fn drop(&mut self) {
+        let mut link = self.session.link.lock();
+        if let Post::Coming { .. } = link.post {
+            link.post = Post::None;
+        }
+    }
+}

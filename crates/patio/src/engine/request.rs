@@ -1,6 +1,10 @@
 //! One HTTP request to the engine's path: checked in Node's order, then given to the transport that it is for.
 
-use std::{fmt, net::SocketAddr, sync::Arc, sync::atomic::Ordering};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
@@ -11,17 +15,14 @@ use patio_proto::{
     engine::{self, ErrorCode, Protocol, Transport, handshake::Open},
     ws,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Application, Engine, Handshake, deflate,
     session::{Session, Sink},
     transport::{polling, websocket},
 };
-use crate::{
-    http::remote_addr::RemoteAddr,
-    http::{cors::Preflight, query},
-};
+use crate::http::{cors::Preflight, query, remote_addr::RemoteAddr};
 
 /// The answer to a request: everything is known before it is sent.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -231,8 +232,8 @@ async fn open_polling<A: Application>(
             &[]
         };
     let open = open_packet(engine, &sid, upgrades);
-    let session =
-        open_session(engine, parts, asked, sid, Transport::Polling, (Sink::Polling(None), false), None);
+    let sink = (Sink::Polling(None), false);
+    let session = Opening::new(parts, asked, sid).open(engine, Transport::Polling, sink, None);
     if !engine.adopt(Arc::clone(&session), None) {
         return Err(Refused::new(ErrorCode::BadRequest, "ID_GENERATION_ERROR"));
     }
@@ -251,8 +252,7 @@ async fn open_websocket<A: Application>(
     asked: &Asked,
     headers: &mut HeaderMap,
 ) -> Result<Answer, Refused> {
-    let (accepted, deflate) = accept(engine, parts, &upgrade, headers)?;
-    let Some(upgrade) = upgrade else { return Ok(accepted) };
+    let Accepted { answer, upgrade, deflate } = accept(engine, parts, upgrade, headers)?;
     let (sid, place) = admit(engine, parts).await?;
     let open = open_packet(engine, &sid, &[]);
     if let Some(hook) = &engine.config.initial_headers {
@@ -261,13 +261,7 @@ async fn open_websocket<A: Application>(
     if let Some(hook) = &engine.config.headers {
         hook(headers, parts);
     }
-    let session = Opening {
-        handshake: Handshake::new(parts, address(parts)),
-        extensions: parts.extensions.clone(),
-        protocol: asked.protocol,
-        base64: asked.base64,
-        sid,
-    };
+    let opening = Opening::new(parts, asked, sid);
     let engine = Arc::clone(engine);
     engine.clone().tasks.spawn(async move {
         // A connection that never takes its 101 holds its place for no longer than an upgrade.
@@ -275,13 +269,13 @@ async fn open_websocket<A: Application>(
         let Ok(Some(stream)) = timeout(engine.config.timing.upgrade_timeout, upgraded).await else { return };
         let stream = stream.deflated(deflate);
         let sink = (stream.sink(), deflate);
-        let session = session.open(&engine, Transport::WebSocket, sink, stream.peer());
+        let session = opening.open(&engine, Transport::WebSocket, sink, stream.peer());
         session.send(&Arc::new(open), false);
         if engine.adopt(session, Some(Box::new(stream))) {
             place.keep();
         }
     });
-    Ok(with_headers(accepted, headers))
+    Ok(with_headers(answer, headers))
 }
 
 /// A WebSocket for a session that polls.
@@ -292,8 +286,7 @@ fn take_over<A: Application>(
     headers: &mut HeaderMap,
 ) -> Result<Answer, Refused> {
     let engine = session.engine();
-    let (accepted, deflate) = accept(engine, parts, &upgrade, headers)?;
-    let Some(upgrade) = upgrade else { return Ok(accepted) };
+    let Accepted { answer, upgrade, deflate } = accept(engine, parts, upgrade, headers)?;
     if let Some(hook) = &engine.config.headers {
         hook(headers, parts);
     }
@@ -304,7 +297,7 @@ fn take_over<A: Application>(
         // The time of an upgrade begins with the request: a peer that never completes it holds nothing for longer.
         let until = if may { session.begin_upgrade() } else { None };
         let by = until.unwrap_or_else(|| Instant::now() + session.engine().config.timing.upgrade_timeout);
-        let stream = tokio::time::timeout_at(by, websocket::upgraded(upgrade, max_message)).await;
+        let stream = timeout_at(by, websocket::upgraded(upgrade, max_message)).await;
         match (stream, until) {
             (Ok(Some(stream)), Some(until)) => {
                 websocket::upgrade(session, stream.deflated(deflate), until).await;
@@ -314,9 +307,10 @@ fn take_over<A: Application>(
             (Ok(None) | Err(_), None) => {}
         }
     });
-    Ok(with_headers(accepted, headers))
+    Ok(with_headers(answer, headers))
 }
 
+/// What a session has of the request that opens it.
 struct Opening {
     handshake: Handshake,
     extensions: http::Extensions,
@@ -326,6 +320,17 @@ struct Opening {
 }
 
 impl Opening {
+    fn new(parts: &Parts, asked: &Asked, sid: String) -> Self {
+        Self {
+            handshake: Handshake::new(parts, address(parts)),
+            extensions: parts.extensions.clone(),
+            protocol: asked.protocol,
+            base64: asked.base64,
+            sid,
+        }
+    }
+
+    /// The session; `sink` says, too, whether its messages are compressed. `peer` is whom the stream itself knows.
     fn open<A: Application>(
         mut self,
         engine: &Arc<Engine<A>>,
@@ -342,21 +347,6 @@ impl Opening {
     }
 }
 
-fn open_session<A: Application>(
-    engine: &Arc<Engine<A>>,
-    parts: &Parts,
-    asked: &Asked,
-    sid: String,
-    transport: Transport,
-    sink: (Sink, bool),
-    peer: Option<SocketAddr>,
-) -> Arc<Session<A>> {
-    let handshake = Handshake::new(parts, address(parts));
-    let extensions = parts.extensions.clone();
-    Opening { handshake, extensions, protocol: asked.protocol, base64: asked.base64, sid }
-        .open(engine, transport, sink, peer)
-}
-
 fn open_packet<A: Application>(engine: &Engine<A>, sid: &str, upgrades: &[&str]) -> Encoded {
     let timing = &engine.config.timing;
     let open = Open {
@@ -369,13 +359,22 @@ fn open_packet<A: Application>(engine: &Engine<A>, sid: &str, upgrades: &[&str])
     Encoded::engine(&format!("0{}", open.to_json()))
 }
 
-/// Checks the WebSocket part of a request; the answer is 101. Whether messages will be compressed stands beside it.
+/// A request for a WebSocket that is granted.
+struct Accepted {
+    /// 101.
+    answer: Answer,
+    upgrade: OnUpgrade,
+    /// Whether messages will be compressed.
+    deflate: bool,
+}
+
+/// Checks the WebSocket part of a request.
 fn accept<A: Application>(
     engine: &Engine<A>,
     parts: &Parts,
-    upgrade: &Option<OnUpgrade>,
+    upgrade: Option<OnUpgrade>,
     headers: &mut HeaderMap,
-) -> Result<(Answer, bool), Refused> {
+) -> Result<Accepted, Refused> {
     let values = |name: &'static str| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes);
     let key = match ws::handshake::accept(parts.method.as_str(), values) {
         Ok(key) => key,
@@ -389,11 +388,11 @@ fn accept<A: Application>(
             return Err(refused);
         }
     };
-    if upgrade.is_none() {
+    let Some(upgrade) = upgrade else {
         let mut refused = Refused::new(ErrorCode::BadRequest, "TRANSPORT_HANDSHAKE_ERROR");
         refused.message = Some("Bad request: this connection cannot be upgraded".into());
         return Err(refused);
-    }
+    };
     let mut response = answer(StatusCode::SWITCHING_PROTOCOLS, HeaderMap::new(), Bytes::new());
     let fields = response.headers_mut();
     fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -412,7 +411,7 @@ fn accept<A: Application>(
     if let Some(extension) = extension {
         fields.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(extension));
     }
-    Ok((response, extension.is_some()))
+    Ok(Accepted { answer: response, upgrade, deflate: extension.is_some() })
 }
 
 fn refuse<A: Application>(

@@ -20,6 +20,7 @@ macro_rules! namespace_methods {
     ($type:ty, $self:ident => $namespace:expr) => {
         impl $type {
             /// Lets `middleware` decide whether a client may connect. `namespace.use(fn)` in Socket.IO.
+            /// Panics: as [`NamespaceHandle::declare`].
             #[doc(alias = "use")]
             #[track_caller]
             pub fn middleware<M: 'static, H: Middleware<M>>(&$self, middleware: H) -> &Self {
@@ -29,6 +30,7 @@ macro_rules! namespace_methods {
 
             /// Calls `handler` for each socket that connects from now on. Listeners that it adds before its first
             /// `await` miss nothing. `namespace.on("connection")` in Socket.IO.
+            /// Panics: as [`NamespaceHandle::declare`].
             #[doc(alias = "connection")]
             #[track_caller]
             pub fn on_connect<M: 'static, H: ConnectHandler<M>>(&$self, handler: H) -> &Self {
@@ -37,6 +39,7 @@ macro_rules! namespace_methods {
             }
 
             /// Calls `handler` for each event of this name, of any socket. `socket.on(event, listener)` in Socket.IO.
+            /// Panics: as [`NamespaceHandle::declare`].
             #[track_caller]
             pub fn on<M: 'static, H: Handler<M>>(&$self, event: impl Into<String>, handler: H) -> &Self {
                 $namespace.declare(Namespace::new().on(event, handler));
@@ -44,6 +47,7 @@ macro_rules! namespace_methods {
             }
 
             /// Calls `handler` when a socket has ended. `socket.on("disconnect")` in Socket.IO.
+            /// Panics: as [`NamespaceHandle::declare`].
             #[track_caller]
             pub fn on_disconnect<M: 'static, H: DisconnectHandler<M>>(&$self, handler: H) -> &Self {
                 $namespace.declare(Namespace::new().on_disconnect(handler));
@@ -78,7 +82,9 @@ macro_rules! namespace_methods {
                 $namespace.operator().emit_confirmed(event, data).await
             }
 
-            /// Sends an event to everyone and asks for answers. `emitWithAck(event, ...args)` in Socket.IO.
+            /// Sends an event to everyone and asks for answers, of type `R`: a stream, or [`all`](BroadcastAcks::all) of
+            /// them. It ends after the server's [`ack_timeout`](crate::ServerBuilder::ack_timeout), 5 s by default;
+            /// [`Self::timeout`] says otherwise. `namespace.emitWithAck(event, ...args)` in Socket.IO.
             pub fn emit_with_ack<R: DeserializeOwned>(
                 &$self,
                 event: &str,
@@ -119,7 +125,8 @@ macro_rules! namespace_methods {
                 $namespace.operator().local()
             }
 
-            /// How long answers may take. `namespace.timeout(ms)` in Socket.IO.
+            /// How long answers may take, of clients and of other servers. Default: the server's ack timeout, 5 s.
+            /// `namespace.timeout(ms)` in Socket.IO.
             pub fn timeout(&$self, timeout: Duration) -> BroadcastOperator {
                 $namespace.operator().timeout(timeout)
             }

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::handler::{DisconnectHandler, Handler, PacketMiddleware, erased};
 
-/// Listening.
+/// Listening. A handler that takes [`State`](crate::extract::State) of a type that the server does not have panics where
+/// it is added. A socket that has ended takes no listener.
 impl Socket {
     /// Calls `handler` for each event of this name from this client. `socket.on(event, listener)` in Socket.IO.
     #[track_caller]

@@ -1,4 +1,4 @@
-//! The limit: the least that any server can do for the work of the benchmark.
+//! The limit: the least that a server can do for the work of the benchmark, if it writes each message by itself.
 //!
 //! One thread of epoll. The handshakes are answered from constants, a broadcast is one `write` per receiver, an ack is
 //! one `write`; no session, no room, no heartbeat, no JSON. It reads what `load` sends and trusts it: this is a

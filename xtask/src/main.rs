@@ -21,7 +21,11 @@ use std::{env, os::unix::process::CommandExt as _, process::ExitCode};
 
 use anyhow::Context as _;
 
-use crate::{cli::Task, session::Session, workspace::Workspace};
+use crate::{
+    cli::{Options, Task},
+    session::Session,
+    workspace::Workspace,
+};
 
 fn main() -> ExitCode {
     match perform() {
@@ -39,20 +43,8 @@ fn perform() -> anyhow::Result<ExitCode> {
             print!("{}", cli::HELP);
             Ok(ExitCode::SUCCESS)
         }
-        Task::Test(options) => {
-            process::end_with_us()?;
-            let workspace = Workspace::read()?;
-            let mut session = Session::new(options);
-            test::test(&workspace, &mut session);
-            Ok(session.finish())
-        }
-        Task::Ci(options) => {
-            process::end_with_us()?;
-            let workspace = Workspace::read()?;
-            let mut session = Session::new(options);
-            ci::ci(&workspace, &mut session);
-            Ok(session.finish())
-        }
+        Task::Test(options) => run(options, test::test),
+        Task::Ci(options) => run(options, ci::ci),
         Task::Bench(arguments) => {
             let mut cargo = workspace::cargo();
             cargo.args(["run", "--release", "--package", "bench", "--"]).args(arguments);
@@ -60,4 +52,13 @@ fn perform() -> anyhow::Result<ExitCode> {
             Err(cargo.exec()).context("cannot start cargo")
         }
     }
+}
+
+/// Runs a list of steps, up to the closing line.
+fn run(options: Options, steps: fn(&Workspace, &mut Session)) -> anyhow::Result<ExitCode> {
+    process::end_with_us()?;
+    let workspace = Workspace::read()?;
+    let mut session = Session::new(options);
+    steps(&workspace, &mut session);
+    Ok(session.finish())
 }

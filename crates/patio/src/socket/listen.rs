@@ -9,7 +9,7 @@ use super::{
     listeners::{Listeners, OutgoingListener},
     status,
 };
-use crate::handler::{DisconnectHandler, Handler, PacketMiddleware, erased};
+use crate::handler::{DisconnectHandler, Handler, PacketMiddleware, erased, kind::Kind};
 
 /// Listening. A handler that takes [`State`](crate::extract::State) of a type that the server does not have panics where
 /// it is added. A socket that has ended takes no listener.
@@ -17,16 +17,14 @@ impl Socket {
     /// Calls `handler` for each event of this name from this client. `socket.on(event, listener)` in Socket.IO.
     #[track_caller]
     pub fn on<M: 'static, H: Handler<M>>(&self, event: impl Into<String>, handler: H) {
-        let handler = erased::EventHandler::new(handler);
-        handler.check(self.server().state());
+        let handler = self.checked(erased::EventHandler::new(handler));
         self.listen(|listeners| listeners.on(event.into(), handler, false));
     }
 
     /// Calls `handler` for the next event of this name only. `socket.once(event, listener)` in Socket.IO.
     #[track_caller]
     pub fn once<M: 'static, H: Handler<M>>(&self, event: impl Into<String>, handler: H) {
-        let handler = erased::EventHandler::new(handler);
-        handler.check(self.server().state());
+        let handler = self.checked(erased::EventHandler::new(handler));
         self.listen(|listeners| listeners.on(event.into(), handler, true));
     }
 
@@ -40,8 +38,7 @@ impl Socket {
     /// Calls `handler` for every event from this client, before others. `socket.onAny(listener)` in Socket.IO.
     #[track_caller]
     pub fn on_any<M: 'static, H: Handler<M>>(&self, handler: H) {
-        let handler = erased::EventHandler::new(handler);
-        handler.check(self.server().state());
+        let handler = self.checked(erased::EventHandler::new(handler));
         self.listen(|listeners| listeners.any.push(handler));
     }
 
@@ -67,8 +64,7 @@ impl Socket {
     #[doc(alias = "use")]
     #[track_caller]
     pub fn middleware<M: 'static, H: PacketMiddleware<M>>(&self, middleware: H) {
-        let middleware = erased::PacketMiddleware::new(middleware);
-        middleware.check(self.server().state());
+        let middleware = self.checked(erased::PacketMiddleware::new(middleware));
         self.listen(|listeners| listeners.middlewares.push(middleware));
     }
 
@@ -76,17 +72,22 @@ impl Socket {
     /// `socket.on("disconnecting")` in Socket.IO.
     #[track_caller]
     pub fn on_disconnecting<M: 'static, H: DisconnectHandler<M>>(&self, handler: H) {
-        let handler = erased::DisconnectHandler::new(handler);
-        handler.check(self.server().state());
+        let handler = self.checked(erased::DisconnectHandler::new(handler));
         self.listen(|listeners| listeners.disconnecting.push(handler));
     }
 
     /// Calls `handler` when the socket has ended. `socket.on("disconnect")` in Socket.IO.
     #[track_caller]
     pub fn on_disconnect<M: 'static, H: DisconnectHandler<M>>(&self, handler: H) {
-        let handler = erased::DisconnectHandler::new(handler);
-        handler.check(self.server().state());
+        let handler = self.checked(erased::DisconnectHandler::new(handler));
         self.listen(|listeners| listeners.disconnect.push(handler));
+    }
+
+    /// A handler, if the server has the state that it extracts.
+    #[track_caller]
+    fn checked<K: Kind>(&self, handler: erased::Erased<K>) -> erased::Erased<K> {
+        handler.check(self.server().state());
+        handler
     }
 
     /// Adds a listener. A socket that has ended takes none: nobody would call it, and one that holds its own socket, as

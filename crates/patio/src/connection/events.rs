@@ -135,7 +135,7 @@ impl Driver<'_> {
         self.running() < self.engine().config.limits.handlers
     }
 
-    pub(super) fn running(&self) -> usize {
+    fn running(&self) -> usize {
         self.inbox.running.as_ref().map_or(0, |running| running.len())
     }
 
@@ -196,7 +196,7 @@ impl Driver<'_> {
         }
     }
 
-    pub(super) fn call(&mut self, handler: &EventHandler, event: &Event, ack_id: Option<u64>) {
+    fn call(&mut self, handler: &EventHandler, event: &Event, ack_id: Option<u64>) {
         let call = Call::event(event.socket.clone(), event.payload.clone(), ack_id);
         let failed = match catch_unwind(AssertUnwindSafe(|| handler.call(call))) {
             Ok(Ok(future)) => return self.start_handler(event, future),

@@ -195,7 +195,7 @@ impl Driver<'_> {
         self.admit(hub, auth, None);
     }
 
-    pub(super) fn connected(&mut self, socket: Socket) {
+    fn connected(&mut self, socket: Socket) {
         if self.engine().config.recovery.is_some() && self.session.protocol() == Protocol::V4 {
             socket.set_pid(self.engine().new_id());
         }
@@ -211,7 +211,7 @@ impl Driver<'_> {
     }
 
     /// The socket is one of the connection's from now on.
-    pub(super) fn joined(&mut self, socket: &Socket) {
+    fn joined(&mut self, socket: &Socket) {
         socket.hub().connecting.fetch_sub(1, Ordering::Relaxed);
         self.session.app.state.lock().set(Member::Connected(socket.clone()));
         if self.inbox.connect_by.take().is_some() {
@@ -280,7 +280,7 @@ const MAX_RETURNS: u8 = 16;
 
 /// The data of the CONNECT packet that answers a client.
 #[derive(serde::Serialize)]
-pub(super) struct Connected<'a> {
+struct Connected<'a> {
     sid: &'a Room,
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<&'a str>,

@@ -65,8 +65,8 @@ where
             return ResponseFuture::Inner { inner: self.inner.call(request) };
         };
         if let Some(client) = &self.engine.shared.client
-            && let Some(answer) =
-                client.respond(rest.trim_start_matches('/'), request.method(), request.headers())
+            && let Some(name) = rest.strip_prefix('/')
+            && let Some(answer) = client.respond(name, request.method(), request.headers())
         {
             let mut headers = HeaderMap::new();
             let preflight = config

@@ -340,3 +340,17 @@ fn a_server_may_be_built_before_its_runtime() {
         }
     });
 }
+
+#[tokio::test]
+async fn a_namespace_knows_the_rooms_and_the_servers_of_its_cluster() {
+    for bus in buses() {
+        let nodes = three(&bus).await;
+        nodes[1].socket.join("far");
+        let nsp = nodes[0].io().of("/");
+        assert_eq!(nsp.server_count().await.unwrap(), 3);
+        let rooms = nsp.all_rooms().await.unwrap();
+        assert_eq!((rooms.rooms.len(), rooms.missing), (4, 0), "three sockets' own, and one");
+        assert!(rooms.rooms.iter().any(|room| *room == "far"));
+        assert_eq!(nsp.adapter_stats().failed_publishes, 0);
+    }
+}

@@ -174,11 +174,7 @@ async fn admit<A: Application>(
     {
         return Err(Refused { code: ErrorCode::Forbidden, context: "", message: Some(message) });
     }
-    let place = Place::take(engine).ok_or(Refused {
-        code: ErrorCode::Forbidden,
-        context: "TOO_MANY_CONNECTIONS",
-        message: Some("Too many connections".into()),
-    })?;
+    let place = Place::take(engine)?;
     let sid = match &engine.config.generate_id {
         None => engine.new_id(),
         Some(generate) => generate(parts)
@@ -192,14 +188,18 @@ async fn admit<A: Application>(
 struct Place<A: Application>(Option<Arc<Engine<A>>>);
 
 impl<A: Application> Place<A> {
-    fn take(engine: &Arc<Engine<A>>) -> Option<Self> {
+    fn take(engine: &Arc<Engine<A>>) -> Result<Self, Refused> {
         let taken = engine.open.fetch_add(1, Ordering::Relaxed);
         let place = Self(Some(Arc::clone(engine)));
-        if taken >= engine.config.limits.connections || engine.is_closing() {
-            engine.counters.refused_connections.add(1);
-            return None;
-        }
-        Some(place)
+        let (context, message) = if engine.is_closing() {
+            ("SERVER_CLOSING", "The server is shutting down")
+        } else if taken >= engine.config.limits.connections {
+            ("TOO_MANY_CONNECTIONS", "Too many connections")
+        } else {
+            return Ok(place);
+        };
+        engine.counters.refused_connections.add(1);
+        Err(Refused { code: ErrorCode::Forbidden, context, message: Some(message.into()) })
     }
 
     fn keep(mut self) {

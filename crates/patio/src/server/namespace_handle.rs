@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use patio_adapter::{BroadcastOptions, Room, ServerAnswer};
+use patio_adapter::{AdapterError, AllRooms, BroadcastOptions, Room, ServerAnswer, counters::Stats};
 use patio_proto::payload::{ArgsError, Payload};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -48,6 +48,22 @@ impl NamespaceHandle {
     pub fn rooms(&self) -> Vec<Room> {
         use patio_adapter::Local;
         Local::rooms(&*self.hub)
+    }
+
+    /// The rooms of this namespace on all servers, and how many servers did not tell in time. Errors: the adapter cannot
+    /// ask.
+    pub async fn all_rooms(&self) -> Result<AllRooms, AdapterError> {
+        self.hub.adapter().all_rooms().await
+    }
+
+    /// How many servers have this namespace, this one included. Errors: the adapter cannot ask.
+    pub async fn server_count(&self) -> Result<usize, AdapterError> {
+        self.hub.adapter().server_count().await
+    }
+
+    /// What the namespace's adapter dropped, lost or could not do, by reason.
+    pub fn adapter_stats(&self) -> Stats {
+        self.hub.adapter().stats()
     }
 
     /// How many sockets of this server are in a room.

@@ -5,10 +5,22 @@
 //   --port N         port on 127.0.0.1, default 0 (any free one)
 //   --msgpack        the parser of socket.io-msgpack-parser in place of the default one
 //   --recovery       connection state recovery with its defaults (120 s, middlewares skipped)
-//   --cors ORIGIN    CORS: this one origin, credentials allowed
+//   --cors ORIGIN    CORS: this one origin, or `*`, `true` (any, named) or a list with commas; credentials allowed
+//   --cors-options   CORS also with methods GET, POST; allowed headers x-a, x-b; exposed header x-c; max age 600 s;
+//                    status 200 for preflights
+//   --ping-interval MS, --ping-timeout MS, --upgrade-timeout MS, --connect-timeout MS    default 500, 20000, 10000, 45000
+//   --max-payload N  the most bytes of a message, default 1000000
+//   --no-eio3        no clients of protocol 3
+//   --no-upgrades    no upgrades
+//   --transports A,B only these, default polling,websocket
+//   --cookie         a cookie with its defaults
+//   --path PATH, --no-trailing-slash
+//   --allow-request  connections whose query has `refuse` are refused, with its value as the message
+//   --log            one line of JSON on stdout for each socket that connects, [tag, "connect", nsp], and that ends,
+//                    [tag, "end", nsp, reason, rooms left]; tag = the query's e2e
 // It prints `listening on 127.0.0.1:PORT` as a line of its own once it accepts, and ends with status 0 on SIGTERM.
-// Always: allow_eio3 on, ping_interval 500 ms (so that every longer cell sees heartbeats), ping_timeout 20 s, and
-// otherwise the defaults.
+// Without flags: allow_eio3 on, ping_interval 500 ms (so that every longer cell sees heartbeats), ping_timeout 20 s,
+// and otherwise the defaults.
 //
 // Namespaces, all with the same handlers:
 //   /, /chat   open to everyone
@@ -58,17 +70,57 @@ const { values: flags } = parseArgs({
     msgpack: { type: "boolean", default: false },
     recovery: { type: "boolean", default: false },
     cors: { type: "string" },
+    "cors-options": { type: "boolean", default: false },
+    "ping-interval": { type: "string", default: "500" },
+    "ping-timeout": { type: "string", default: "20000" },
+    "upgrade-timeout": { type: "string", default: "10000" },
+    "connect-timeout": { type: "string", default: "45000" },
+    "max-payload": { type: "string", default: "1000000" },
+    "no-eio3": { type: "boolean", default: false },
+    "no-upgrades": { type: "boolean", default: false },
+    transports: { type: "string", default: "polling,websocket" },
+    cookie: { type: "boolean", default: false },
+    path: { type: "string", default: "/socket.io" },
+    "no-trailing-slash": { type: "boolean", default: false },
+    "allow-request": { type: "boolean", default: false },
+    log: { type: "boolean", default: false },
   },
 });
 
-const http = createServer();
+function cors(origin) {
+  if (origin === "true") origin = true;
+  else if (origin.includes(",")) origin = origin.split(",");
+  const more = {
+    ...{ methods: ["GET", "POST"], allowedHeaders: ["x-a", "x-b"], exposedHeaders: ["x-c"] },
+    ...{ maxAge: 600, optionsSuccessStatus: 200 },
+  };
+  return { origin, credentials: true, ...(flags["cors-options"] && more) };
+}
+
+function allowRequest(request, callback) {
+  const refuse = new URL(request.url, "http://localhost").searchParams.get("refuse");
+  if (refuse === null) callback(null, true);
+  else callback(refuse, false);
+}
+
+// What is not the engine's is not found.
+const http = createServer((_, response) => response.writeHead(404).end());
 const io = new Server(http, {
-  allowEIO3: true,
-  pingInterval: 500,
-  pingTimeout: 20_000,
+  allowEIO3: !flags["no-eio3"],
+  allowUpgrades: !flags["no-upgrades"],
+  transports: flags.transports.split(","),
+  pingInterval: Number(flags["ping-interval"]),
+  pingTimeout: Number(flags["ping-timeout"]),
+  upgradeTimeout: Number(flags["upgrade-timeout"]),
+  connectTimeout: Number(flags["connect-timeout"]),
+  maxHttpBufferSize: Number(flags["max-payload"]),
+  cookie: flags.cookie,
+  path: flags.path,
+  addTrailingSlash: !flags["no-trailing-slash"],
+  ...(flags["allow-request"] && { allowRequest }),
   ...(flags.msgpack && { parser: msgpack }),
   ...(flags.recovery && { connectionStateRecovery: {} }),
-  ...(flags.cors && { cors: { origin: flags.cors, credentials: true } }),
+  ...(flags.cors && { cors: cors(flags.cors) }),
 });
 
 const ends = new Map(); // socket id -> [{reason, rooms, left}]
@@ -81,8 +133,13 @@ io.of("/admin").use((socket, next) => {
   next(Object.assign(new Error("not authorized"), { data: { code: 7 } }));
 });
 
+function log(socket, ...what) {
+  if (flags.log) console.log(JSON.stringify([socket.handshake.query.e2e ?? "", ...what]));
+}
+
 function serve(socket) {
   const nsp = socket.nsp;
+  log(socket, "connect", nsp.name);
   const rooms = () => [...socket.rooms].sort();
   if (!socket.recovered) socket.data.first = socket.conn.transport.name;
 
@@ -184,7 +241,10 @@ function serve(socket) {
     if (!ends.has(socket.id)) ends.set(socket.id, []);
     ends.get(socket.id).push({ reason, rooms: rooms().filter((room) => room !== socket.id) });
   });
-  socket.on("disconnect", () => (ends.get(socket.id).at(-1).left = socket.rooms.size));
+  socket.on("disconnect", (reason) => {
+    ends.get(socket.id).at(-1).left = socket.rooms.size;
+    log(socket, "end", nsp.name, reason, socket.rooms.size);
+  });
   socket.on("reasons", (id, ack) => ack((ends.get(id) ?? []).filter((end) => "left" in end)));
 }
 

@@ -26,6 +26,24 @@ type Fallible<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 #[derive(Clone, Default)]
 pub(crate) struct Ends(Arc<Mutex<HashMap<Room, Vec<End>>>>);
 
+/// Whether what becomes of sockets is printed.
+#[derive(Clone)]
+pub(crate) struct Log(pub(crate) bool);
+
+impl Log {
+    /// Prints one line; the socket's tag stands before `what`.
+    fn line(&self, socket: &Socket, what: impl Serialize) {
+        let query = socket.handshake().query();
+        let tag = query.get("e2e").unwrap_or_default();
+        if self.0
+            && let Ok(serde_json::Value::Array(mut line)) = serde_json::to_value(what)
+        {
+            line.insert(0, tag.into());
+            println!("{}", serde_json::Value::from(line));
+        }
+    }
+}
+
 #[derive(Clone, Serialize)]
 struct End {
     reason: String,
@@ -75,7 +93,8 @@ pub(crate) async fn authenticate(
     }
 }
 
-async fn connected(socket: Socket) -> Fallible {
+async fn connected(socket: Socket, State(log): State<Log>) -> Fallible {
+    log.line(&socket, ("connect", socket.namespace()));
     if !socket.recovered() {
         socket.set_data("first", socket.conn().transport().as_str())?;
     }
@@ -89,10 +108,17 @@ async fn disconnecting(socket: Socket, reason: DisconnectReason, State(ends): St
     ends.0.lock().entry(socket.id().clone()).or_default().push(end);
 }
 
-async fn disconnected(socket: Socket, State(ends): State<Ends>) {
+async fn disconnected(
+    socket: Socket,
+    reason: DisconnectReason,
+    State(ends): State<Ends>,
+    State(log): State<Log>,
+) {
+    let left = socket.rooms().len();
     if let Some(end) = ends.0.lock().get_mut(socket.id()).and_then(|ends| ends.last_mut()) {
-        end.left = Some(socket.rooms().len());
+        end.left = Some(left);
     }
+    log.line(&socket, ("end", socket.namespace(), reason.as_str(), left));
 }
 
 async fn reasons(State(ends): State<Ends>, Data(id): Data<String>) -> Reply<Vec<End>> {

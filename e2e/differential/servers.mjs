@@ -1,0 +1,116 @@
+// The servers that scripts are played against: their flags, their processes, and what their application prints.
+
+import { spawn } from "node:child_process";
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+
+const require = createRequire(import.meta.url);
+const msgpack = require("socket.io-msgpack-parser");
+
+const STEADY = "--log --ping-interval 25000";
+
+/** The flags of each kind of server; reference.mjs says what they do. */
+export const kinds = {
+  plain: STEADY,
+  beat: "--log --ping-interval 300 --ping-timeout 1000",
+  hasty: `${STEADY} --connect-timeout 500 --upgrade-timeout 500`,
+  small: `${STEADY} --max-payload 1000`,
+  eio4: `${STEADY} --no-eio3`,
+  cors: `${STEADY} --cors http://a.example`,
+  corsAny: `${STEADY} --cors *`,
+  corsReflect: `${STEADY} --cors true`,
+  corsList: `${STEADY} --cors http://a.example,http://b.example`,
+  corsOptions: `${STEADY} --cors http://a.example --cors-options`,
+  door: `${STEADY} --cookie --allow-request`,
+  pollingOnly: `${STEADY} --transports polling`,
+  websocketOnly: `${STEADY} --transports websocket`,
+  noUpgrades: `${STEADY} --no-upgrades`,
+  path: `${STEADY} --path /own/path --no-trailing-slash`,
+  msgpack: `${STEADY} --msgpack`,
+  recovery: `${STEADY} --recovery`,
+};
+
+/** How each parser says "CONNECT to a namespace that does not exist", and what the server answers. */
+export const codecs = {
+  json: { barrier: () => ["40/nowhere,", '44/nowhere,{"message":"Invalid namespace"}'] },
+  msgpack: {
+    barrier: () => [
+      encode({ type: 0, nsp: "/nowhere" }),
+      encode({ type: 4, data: { message: "Invalid namespace" }, nsp: "/nowhere" }),
+    ],
+    isConnect: (bytes) => bytes.includes("\xa4type\0", 0, "latin1") && bytes.includes("\xa3sid", 0, "latin1"),
+  },
+};
+
+export function encode(packet) {
+  return Buffer.from(new msgpack.Encoder().encode(packet)[0]);
+}
+
+/** One server, as a child process. */
+export class Server {
+  #lines = new Map(); // tag -> lines of the application's log
+  #waiting = [];
+  #number = 1_000_000;
+
+  static async start(command, flags, codec) {
+    const server = new Server();
+    server.codec = codec;
+    await server.#spawn(command, flags.replaceAll("*", "'*'"));
+    return server;
+  }
+
+  #spawn(command, flags) {
+    // exec: the shell becomes the server, so that the signal reaches it.
+    const stdio = ["ignore", "pipe", "inherit"];
+    this.child = spawn("/bin/sh", ["-c", `exec ${command} ${flags}`], { stdio });
+    this.status = new Promise((resolve) => this.child.on("exit", (code, signal) => resolve(code ?? signal)));
+    return new Promise((resolve, reject) => {
+      this.status.then((status) => reject(new Error(`${command} ${flags} ended with ${status}`)));
+      createInterface({ input: this.child.stdout }).on("line", (line) => {
+        const [, port] = /^listening on 127\.0\.0\.1:(\d+)$/.exec(line) ?? [];
+        if (port) resolve((this.port = Number(port)));
+        else if (line.startsWith("[")) this.#note(JSON.parse(line));
+      });
+    });
+  }
+
+  #note([tag, ...what]) {
+    if (!this.#lines.has(tag)) this.#lines.set(tag, []);
+    this.#lines.get(tag).push(what);
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  /** Numbers for scripts that have none. */
+  next() {
+    return this.#number++;
+  }
+
+  lines(tag) {
+    return this.#lines.get(tag) ?? [];
+  }
+
+  /** The tags of a script. */
+  tags(number) {
+    return [...this.#lines.keys()].filter((tag) => Number.parseInt(tag, 10) === number);
+  }
+
+  /** Resolves when the application printed something. */
+  changed() {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** The transcript of a script. */
+  play(Play, { play, number, path }) {
+    return new Play({ port: this.port, app: this, number, codec: this.codec, path }).run(play);
+  }
+
+  async stop() {
+    const before = this.child.exitCode ?? this.child.signalCode;
+    if (before !== null) throw new Error(`the server ended by itself: ${before}`);
+    this.child.kill("SIGTERM");
+    const timer = setTimeout(() => this.child.kill("SIGKILL"), 8_000);
+    const status = await this.status;
+    clearTimeout(timer);
+    if (status !== 0) throw new Error(`the server ended with ${status} after SIGTERM`);
+  }
+}

@@ -1,42 +1,153 @@
-// Where Patio differs from Node, and means to: at most twelve rows. In the transcripts of `scripts`, `patio` stands where
-// Node has `node`. A row that no script meets any more is red.
+// Where Patio differs from Node, and means to: at most twelve rows. In the transcripts of `scripts`, of each pair of
+// `changes` the second stands where Node has the first. A script that meets a row and does not differ is red, and so is
+// a row that no script meets.
+
+const OPEN =
+  '0{"sid":"<id1>","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}';
+
+const UNKNOWN = 'a> post\na< 400 [content-type: application/json] | {"code":1,"message":"Session ID unknown"}';
+const END = "\napp a: connect /\napp a: end / transport close 0";
+
+const CLOSE = "a< close without a code\na< end";
+const BYTES = '451-["echo",{"_placeholder":true,"num":0}]';
+
+/** Node takes a packet and answers `texts`, Patio closes. */
+function closed(...texts) {
+  const forced = END.replace("transport close", "forced close");
+  return texts.flatMap((text) => [
+    [`a< text ${text}${END}`, `${CLOSE}${forced}`],
+    [`a< packet ${text}${END}`, `a< packet 6\na< packet 1${forced}`],
+  ]);
+}
 
 export const differences = [
   {
     name: "a missing Upgrade header is named",
     scripts: /without an upgrade|websocketOnly: GET .*websocket/,
-    node: '"message":"Bad request"}',
-    patio: '"message":"Bad request: the Upgrade header is missing (does a proxy remove it?)"}',
+    changes: [
+      [
+        '"message":"Bad request"}',
+        '"message":"Bad request: the Upgrade header is missing (does a proxy remove it?)"}',
+      ],
+    ],
     reason: "The code and the status are the same, only the text says more.",
     gains: "whoever looks for the proxy that is not set up for WebSocket: the commonest fault of a new installation",
   },
   {
-    name: "an unsupported protocol is refused before the 101",
-    scripts: /^server eio4: WebSocket/,
-    node:
-      "a< close unfinished rsv 4 21584 /1.1 400 Bad Request\\x0d\\x0aConnection: close\\x0d\\x0a" +
-      "Content-type: text/html\\x0d\\x0aContent-Length: \na< end after 28\\x0d\\x0a\\x0d\\x0aUnsupported protocol version",
-    patio: "a< 400 [connection: close] [content-type: text/html] | Unsupported protocol version",
-    reason: "Node accepts the WebSocket and writes its refusal into it as if it still spoke HTTP.",
-    gains: "users of old clients: their client reports the status 400 instead of a broken frame",
-  },
-  {
-    name: "an upgrade to polling is refused before the 101",
-    scripts: /^handshake over WebSocket: transport polling/,
-    node: "a< close without a code\na< end",
-    patio: "a< 400 [connection: close] [content-type: text/html] | Bad request",
-    reason: "Node accepts the WebSocket and closes it at once, without a word.",
-    gains: "authors of clients and proxies: they are told that the request was wrong",
+    name: "an upgrade is refused before the 101",
+    scripts: /^server eio4: WebSocket|^handshake over WebSocket: transport polling|^upgrade: to polling/,
+    changes: [
+      [
+        "a< close unfinished rsv 4 21584 /1.1 400 Bad Request\\x0d\\x0aConnection: close\\x0d\\x0a" +
+          "Content-type: text/html\\x0d\\x0aContent-Length:\na< end after 28\\x0d\\x0a\\x0d\\x0aUnsupported protocol version",
+        "a< 400 [content-type: text/html] | Unsupported protocol version",
+      ],
+      ["< close without a code\na< end", "< 400 [content-type: text/html] | Bad request"],
+    ],
+    reason:
+      "Node accepts the WebSocket first. Then it writes its refusal of a protocol into it, as if it still spoke HTTP, " +
+      "and closes one that names the transport polling without a word.",
+    gains: "users of old clients, and authors of clients and proxies: they see the status 400 and what was wrong",
   },
   {
     name: "targets may be absolute",
     scripts: /^handshake: an absolute target/,
-    node: "< 404 |",
-    patio:
-      '< 200 [cache-control: no-store] [content-type: text/plain; charset=UTF-8] | 0{"sid":"<id1>","upgrades":["websocket"],' +
-      '"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}',
+    changes: [["< 404 | ", `< 200 [cache-control: no-store] [content-type: text/plain; charset=UTF-8] | ${OPEN}`]],
     reason: "HTTP/1.1 demands of servers that they accept them (RFC 9112, 3.2.2).",
     gains: "users behind proxies that send what they got",
+  },
+  {
+    name: "numbers are exact",
+    scripts: /^event over .*: (a large integer|2\^53 \+ 1|a huge float)/,
+    changes: [
+      ["< text 42[\"echo\",12345678901234567000]", "< text 42[\"echo\",12345678901234567890]"],
+      ["< packet 42[\"echo\",12345678901234567000]", "< packet 42[\"echo\",12345678901234567890]"],
+      ["< text 42[\"echo\",9007199254740992]", "< text 42[\"echo\",9007199254740993]"],
+      ["< packet 42[\"echo\",9007199254740992]", "< packet 42[\"echo\",9007199254740993]"],
+      ["a< text 42[\"echo\",null,null]\n", ""],
+      ["a< packet 42[\"echo\",null,null]\n", ""],
+    ],
+    reason: "Integers of 64 bits keep their digits, and a number that is none (1e400) is told to the handler's caller.",
+    gains: "whoever sends ids of 64 bits from clients that are not JavaScript",
+  },
+  {
+    name: "objects keep their order",
+    scripts: /^event over .*: keys that are numbers/,
+    changes: [
+      ['< text 42["echo",{"1":4,"2":2,"b":1,"a":3,', '< text 42["echo",{"b":1,"2":2,"a":3,"1":4,'],
+      ['< packet 42["echo",{"1":4,"2":2,"b":1,"a":3,', '< packet 42["echo",{"b":1,"2":2,"a":3,"1":4,'],
+    ],
+    reason: "Only JavaScript puts keys that are numbers first.",
+    gains: "whoever compares or signs what was sent",
+  },
+  {
+    name: "half of a surrogate pair becomes U+FFFD",
+    scripts: /^event over .*: a lone surrogate/,
+    changes: [
+      ['< text 42["echo","\\ud800"]', '< text 42["echo","\ufffd"]'],
+      ['< packet 42["echo","\\ud800"]', '< packet 42["echo","\ufffd"]'],
+    ],
+    reason: "UTF-8 cannot hold it, so no String of Rust, no database and no other language can.",
+    gains: "everyone behind the handler: text is text",
+  },
+  {
+    name: "numbers in packets are digits",
+    scripts:
+      /^event over .*: (spaces around|a tab before|an id of [34]00? digits)|^binary over .*: (num a fraction|a count with an? (fraction|exponent|space))|a length with a fraction/,
+    changes: [
+      [/(< (?:text|packet) 42)\d+(?=\["echo",1\])/g, "$1"],
+      [/43(1e\+30|Infinity)(?=\[1\])/g, "43"],
+      ...closed('42["echo",null]', '42["echo"]'),
+      ...closed(`${BYTES}\na< binary \\x01`, `${BYTES}\na< binary \\x04\\x01`),
+      ...closed(`${BYTES}\na< packet bAQ==`),
+      [
+        /(12\.0:.*\n.*\n)a< packet 42\["echo",1\]\napp a: connect \/\napp a: end \/ transport close/g,
+        `$1${UNKNOWN}\napp a: connect /\napp a: end / parse error`,
+      ],
+    ],
+    reason:
+      "Node reads ids, counts and lengths as JavaScript reads numbers: a blank is 0, `1e0` is 1, 30 digits are 1e+30, " +
+      "which its own clients cannot read, and a placeholder may name attachment 0.5, which is undefined.",
+    gains: "authors of clients: a malformed packet is an error, not another packet",
+  },
+  {
+    name: "packets are done one by one",
+    scripts: /^binary over .*: too many|a bad message in the middle|CONNECT and events at once/,
+    changes: [
+      [/(a> binary (\\x04)?\\x02\n)(?=a< close)/g, `$1a< text ${BYTES}\na< binary $2\\x01\n`],
+      [/(bAg==\na< .*\n)(?=a< packet 6)/g, `$1a< packet ${BYTES}\na< packet bAQ==\n`],
+      [/(\\x1e42\[\\x1e.*\na< .*\n)(?=a< packet 6)/g, '$1a< packet 42["echo",1]\n'],
+      [
+        /(echo_ack",2\]\n)a< close without a code\na< end\napp a: connect \/\napp a: end \/ forced close 0/g,
+        '$1a< text 40/chat,\na< text 42/chat,["echo",1]\na< text 43/chat,1[2]\napp a: connect /\napp a: connect /chat\n' +
+          "app a: end / transport close 0\napp a: end /chat transport close 0",
+      ],
+      [
+        /(echo_ack",2\]\n)a< close without a code\na< end$/g,
+        '$1a< text 40/chat,{"sid":"<id2>"}\na< text 42/chat,["echo",1]\na< text 43/chat,1[2]\napp a: connect /chat\n' +
+          "app a: end /chat transport close 0",
+      ],
+      [
+        /(echo_ack",2\]\na< .*\n)a< packet 6\na< packet 1$/g,
+        '$1a< packet 40/chat,{"sid":"<id2>"}\na< packet 42/chat,["echo",1]\na< packet 43/chat,1[2]\napp a: connect /chat\n' +
+          "app a: end /chat transport close 0",
+      ],
+    ],
+    reason:
+      "Node reads all packets that came in one piece before it handles the first: what stands before a bad one is lost, " +
+      "and an event right behind a CONNECT closes the connection, both only if the network did not cut between them.",
+    gains: "everybody: what happens does not depend on how the network cuts, and good packets are not lost",
+  },
+  {
+    name: "bytes of protocol 3 have a type",
+    scripts: /^engine packet over .* 3: base64|^binary: the frame \[(|9|52,1)\]|^POST of bytes: (empty bytes|a kind|bytes of|a length too)/,
+    changes: [
+      [/(a> (?:text|binary) .*\n)(app a: connect \/\napp a: end \/) transport close/g, `$1${CLOSE}\n$2 parse error`],
+      [/(\| ok\n)(app a: connect \/\napp a: end \/) transport close/g, `$1${UNKNOWN}\n$2 parse error`],
+      [/a< packet 6\na< packet 1(\napp a: connect \/\napp a: end \/) forced close/g, `${UNKNOWN}$1 parse error`],
+    ],
+    reason: "Node ignores a binary packet without a type, or with an unknown one, as it does not with text.",
+    gains: "authors of clients: they are told of their mistake, and not by silence",
   },
 ];
 

@@ -8,7 +8,7 @@ export function report(name, expected, seen, differences) {
   let text = expected.join("\n");
   const listed = differences.filter(({ scripts }) => scripts.test(name));
   for (const difference of listed) {
-    const changed = text.replaceAll(difference.node, difference.patio);
+    const changed = difference.changes.reduce((text, [node, patio]) => text.replaceAll(node, patio), text);
     if (changed !== text && !differs(expected, seen))
       return `FAILED ${name}: the listed difference "${difference.name}" is none any more; remove it`;
     if (changed !== text) difference.met = true;

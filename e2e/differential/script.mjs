@@ -1,6 +1,7 @@
 // What a script plays with: requests, polling sessions, WebSockets, and what the application printed. Everything sent
 // and everything received becomes a line of the script's transcript, in the order in which the script asks for it.
 
+import { gunzipSync, inflateSync } from "node:zlib";
 import { Tcp, Silence, frame, parseAnswer, parseFrame, within } from "./wire.mjs";
 
 /** The headers that must be equal. Others are the HTTP library's own: Date, Keep-Alive, lengths and chunking. */
@@ -20,9 +21,9 @@ export const payload = (v, ...packets) =>
 /** Text as it is; control characters, and all bytes of what is no text, as \xNN. */
 function show(bytes) {
   const text = Buffer.from(bytes).toString("utf8");
-  const odd = text.includes("\ufffd") ? /[^ -~]/g : /[\0-\x1f\x7f]/g;
-  const shown = text.includes("\ufffd") ? Buffer.from(bytes).toString("latin1") : text;
-  return shown.replace(odd, (one) => `\\x${one.charCodeAt(0).toString(16).padStart(2, "0")}`);
+  const isText = Buffer.from(text).equals(Buffer.from(bytes));
+  const shown = isText ? text : Buffer.from(bytes).toString("latin1");
+  return shown.replace(isText ? /[\0-\x1f\x7f]/g : /[^ -~]/g, (one) => `\\x${one.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
 /** Long runs of one letter, and what is longer than a screen, are told by their length. */
@@ -50,7 +51,7 @@ export class Play {
   }
 
   #named(text) {
-    for (const [, id] of text.matchAll(/(?:"[sp]id":"|\\xa3[sp]id\\xb4)([\w-]{20})/g))
+    for (const [, id] of text.matchAll(/(?:\\?"[sp]id\\?":\\?"|\\xa3[sp]id\\xb4)([\w-]{20})/g))
       if (!this.#ids.has(id)) this.#ids.set(id, `<id${this.#ids.size + 1}>`);
     for (const [id, name] of this.#ids) text = text.replaceAll(id, name);
     return text;
@@ -219,12 +220,15 @@ class Request {
 }
 
 function describe({ status, headers, body }) {
-  const listed = headers.filter(
-    ([name, value]) => HEADERS.test(name) || (name === "connection" && /^(close|upgrade)$/i.test(value)),
-  );
+  const listed = headers.filter(([name]) => HEADERS.test(name));
   const fields = listed.map(([name, value]) => ` [${name}: ${value}]`).sort();
-  const packed = headers.some(([name]) => name === "content-encoding");
-  return `${status}${fields.join("")} | ${packed ? "(compressed)" : show(body)}`;
+  return `${status}${fields.join("")} | ${show(unpack(headers, body))}`;
+}
+
+function unpack(headers, body) {
+  const encoding = headers.find(([name]) => name === "content-encoding")?.[1];
+  if (encoding === "gzip") return gunzipSync(body);
+  return encoding === "deflate" ? inflateSync(body) : body;
 }
 
 /** A session that polls. */
@@ -242,6 +246,13 @@ class Polling {
   /** A GET without waiting for its answer. */
   poll(options) {
     return this.play.request("GET", this.query, { who: this.who, headers: this.headers, ...options });
+  }
+
+  /** A GET that has arrived: the server has answered two POSTs of nothing since. */
+  async waiting() {
+    const get = this.poll();
+    for (let i = 0; i < 2; i++) await this.post(payload(this.v, "6"), { hide: true });
+    return get;
   }
 
   async get(options) {
@@ -399,7 +410,7 @@ class Ws {
   }
 
   text(...texts) {
-    for (const text of texts) this.frame(1, text);
+    this.tcp.together(() => texts.forEach((text) => this.frame(1, text)));
   }
 
   binary(bytes) {

@@ -44,6 +44,13 @@ export class Tcp {
     this.#socket.write(bytes);
   }
 
+  /** What `write` writes leaves in one piece. */
+  together(write) {
+    this.#socket.cork();
+    write();
+    this.#socket.uncork();
+  }
+
   /** Takes what `parse` finds at the beginning: it is given the bytes and whether they are all that will come, and
    *  returns [bytes used, value], or nothing while it needs more. Undefined: the peer ended before. */
   async take(parse, what) {

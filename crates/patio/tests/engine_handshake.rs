@@ -63,7 +63,8 @@ async fn the_open_packet_follows_the_options() {
     assert_eq!(polling.open["maxPayload"], json!(77));
     let server = Server::start(builder().transports([Transport::Polling])).await;
     assert_eq!(server.polling(V4).await.open["upgrades"], json!([]));
-    assert_eq!(upgrade(&server, "EIO=4&transport=websocket").await.brief(), (400, "Transport unknown"));
+    // Nobody there knows what an upgrade is: it is a request like others.
+    assert_eq!(upgrade(&server, "EIO=4&transport=websocket").await.brief(), UNKNOWN_TRANSPORT);
     let server = Server::start(builder().transports([Transport::WebSocket])).await;
     assert_eq!(server.get("EIO=4&transport=polling").await.brief(), UNKNOWN_TRANSPORT);
     assert_eq!(server.ws(V4).await.open["upgrades"], json!([]));

@@ -61,7 +61,7 @@ pub fn accepted<'h>(answers: impl IntoIterator<Item = &'h [u8]>) -> Result<bool,
 
 /// The header `Sec-WebSocket-Extensions` is malformed or does not answer what was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the Sec-WebSocket-Extensions header is invalid")]
+#[error("Invalid or unacceptable Sec-WebSocket-Extensions header")]
 pub struct InvalidExtensions;
 
 impl Decoder {

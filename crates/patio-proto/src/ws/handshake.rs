@@ -3,7 +3,7 @@
 //! The server's headers come from whatever HTTP library read them; the client's are written and read here, because
 //! a client needs nothing else of HTTP.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -50,27 +50,63 @@ where
     }
 }
 
-/// Why a request is no WebSocket handshake. Nothing here says anything about Engine.IO's own parameters.
+/// Whether a request asks to leave HTTP, for whatever protocol; as Node's HTTP server sees it.
+pub fn is_upgrade<'h, H, I>(headers: H) -> bool
+where
+    H: Fn(&'static str) -> I,
+    I: Iterator<Item = &'h [u8]>,
+{
+    headers("upgrade").next().is_some() && has_token(headers("connection"), "upgrade")
+}
+
+/// The sub-protocol to agree on: the first that the client names, if it names any. Browsers take an answer without one
+/// for a failure.
+///
+/// # Errors
+///
+/// [`Error::Protocol`]: a list with something else than names, or with a name twice.
+pub fn subprotocol<'h, H, I>(headers: H) -> Result<Option<&'h [u8]>, Error>
+where
+    H: Fn(&'static str) -> I,
+    I: Iterator<Item = &'h [u8]>,
+{
+    let mut names = HashSet::new();
+    let mut first = None;
+    for value in headers("sec-websocket-protocol") {
+        for name in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            if name.is_empty() || !name.iter().all(is_name) || !names.insert(name) {
+                return Err(Error::Protocol);
+            }
+            first.get_or_insert(name);
+        }
+    }
+    Ok(first)
+}
+
+/// Why a request is no WebSocket handshake, in the words of Node's `ws`, which is what clients are told. Nothing here says anything about Engine.IO's own parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Error {
     /// The method is not GET: 405.
-    #[error("the method is not GET")]
+    #[error("Invalid HTTP method")]
     Method,
     /// There is no `Upgrade` header: no WebSocket request, or a proxy on the way removed it.
-    #[error("the Upgrade header is missing; a proxy may have removed it")]
+    #[error("Invalid Upgrade header")]
     NoUpgrade,
     /// The `Upgrade` header does not name `websocket`.
-    #[error("the Upgrade header does not name websocket")]
+    #[error("Invalid Upgrade header")]
     OtherUpgrade,
     /// The `Connection` header does not name `upgrade`.
     #[error("the Connection header does not name upgrade")]
     Connection,
     /// `Sec-WebSocket-Key` is missing, repeated, or not 16 bytes of base64.
-    #[error("the Sec-WebSocket-Key header is missing or invalid")]
+    #[error("Missing or invalid Sec-WebSocket-Key header")]
     Key,
     /// `Sec-WebSocket-Version` is neither 13 nor 8; the refusal names [`VERSIONS`].
-    #[error("the Sec-WebSocket-Version header is missing or not supported")]
+    #[error("Missing or invalid Sec-WebSocket-Version header")]
     Version,
+    /// `Sec-WebSocket-Protocol` is no list of names.
+    #[error("Invalid Sec-WebSocket-Protocol header")]
+    Protocol,
 }
 
 impl Error {
@@ -254,6 +290,11 @@ fn is_key(key: &[u8]) -> bool {
     matches!(key.split_first_chunk::<22>(), Some((digits, b"==")) if digits.iter().all(is_digit))
 }
 
+/// What a name consists of: a token of HTTP.
+fn is_name(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+}
+
 /// The status of a line such as `HTTP/1.1 101 Switching Protocols`.
 fn status(line: &[u8]) -> Option<u16> {
     let (code, rest) =
@@ -323,6 +364,31 @@ mod tests {
             assert_eq!(with("sec-websocket-version", version), Err(Error::Version));
         }
         assert_eq!((Error::Method.status(), Error::NoUpgrade.status()), (405, 400));
+    }
+
+    #[test]
+    fn takes_the_first_subprotocol() {
+        let subprotocol =
+            |lists: &'static [&'static str]| super::subprotocol(|_| lists.iter().map(|list| list.as_bytes()));
+        assert_eq!(subprotocol(&[]), Ok(None));
+        assert_eq!(subprotocol(&["chat"]), Ok(Some(&b"chat"[..])));
+        assert_eq!(subprotocol(&[" chat ,\tv2", "v3"]), Ok(Some(&b"chat"[..])));
+        for bad in [&[""][..], &["a,"], &["a,,b"], &["a b"], &["a,a"], &["a", "a"], &["a;b"]] {
+            assert_eq!(subprotocol(bad), Err(Error::Protocol), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn knows_an_upgrade() {
+        let is_upgrade = |fields: &'static [(&'static str, &'static str)]| {
+            super::is_upgrade(|name| {
+                fields.iter().filter(move |(other, _)| *other == name).map(|(_, value)| value.as_bytes())
+            })
+        };
+        assert!(is_upgrade(REQUEST));
+        assert!(is_upgrade(&[("upgrade", "h2c"), ("connection", "upgrade")]));
+        assert!(!is_upgrade(&[("upgrade", "websocket"), ("connection", "keep-alive")]));
+        assert!(!is_upgrade(&[("connection", "upgrade")]));
     }
 
     #[test]

@@ -84,7 +84,9 @@ where
         return answer(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, headers, Bytes::new());
     }
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
-    let wants_upgrade = request.headers().contains_key(header::UPGRADE);
+    // A server without WebSocket is asked nothing but requests.
+    let wants_upgrade = engine.config.transports.contains(&Transport::WebSocket)
+        && ws::handshake::is_upgrade(|name| values(request.headers(), name));
     let (parts, body) = request.into_parts();
     let done = match check(&engine, &parts, wants_upgrade) {
         Ok((asked, session)) => match (session, wants_upgrade) {
@@ -132,7 +134,7 @@ fn check<A: Application>(
         if !wants_upgrade && transport != session.transport() {
             let mut refused = Refused::new(ErrorCode::BadRequest, "TRANSPORT_MISMATCH");
             if transport == Transport::WebSocket {
-                refused.message = Some(NO_UPGRADE.into());
+                refused.message = Some(no_upgrade(parts).into());
             }
             return Err(refused);
         }
@@ -149,7 +151,7 @@ fn check<A: Application>(
     }
     if transport == Transport::WebSocket && !wants_upgrade {
         let mut refused = Refused::new(ErrorCode::BadRequest, "TRANSPORT_HANDSHAKE_ERROR");
-        refused.message = Some(NO_UPGRADE.into());
+        refused.message = Some(no_upgrade(parts).into());
         return Err(refused);
     }
     if transport == Transport::Polling && wants_upgrade {
@@ -162,7 +164,13 @@ fn check<A: Application>(
 }
 
 /// What Node answers with a bare "Bad request": nearly always a proxy that is not set up for WebSocket.
-const NO_UPGRADE: &str = "Bad request: the Upgrade header is missing (does a proxy remove it?)";
+fn no_upgrade(parts: &Parts) -> &'static str {
+    if parts.headers.contains_key(header::UPGRADE) {
+        "Bad request: the Connection header does not name upgrade (does a proxy change it?)"
+    } else {
+        "Bad request: the Upgrade header is missing (does a proxy remove it?)"
+    }
+}
 
 /// The application's say about a new session, its id, and a place for it.
 async fn admit<A: Application>(
@@ -375,16 +383,18 @@ fn accept<A: Application>(
     upgrade: Option<OnUpgrade>,
     headers: &mut HeaderMap,
 ) -> Result<Accepted, Refused> {
-    let values = |name: &'static str| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes);
-    let key = match ws::handshake::accept(parts.method.as_str(), values) {
-        Ok(key) => key,
+    let values = |name| values(&parts.headers, name);
+    let checked = ws::handshake::accept(parts.method.as_str(), values)
+        .and_then(|key| Ok((key, ws::handshake::subprotocol(values)?)));
+    let (key, subprotocol) = match checked {
+        Ok(checked) => checked,
         Err(error) => {
             let mut refused = Refused::new(ErrorCode::BadRequest, "TRANSPORT_HANDSHAKE_ERROR");
             if error == ws::handshake::Error::Version {
                 headers
                     .insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(ws::handshake::VERSIONS));
             }
-            refused.message = Some(format!("Bad request: {error}"));
+            refused.message = Some(error.to_string());
             return Err(refused);
         }
     };
@@ -400,12 +410,15 @@ fn accept<A: Application>(
     if let Ok(key) = HeaderValue::from_str(key.as_str()) {
         fields.insert(header::SEC_WEBSOCKET_ACCEPT, key);
     }
+    if let Some(Ok(subprotocol)) = subprotocol.map(HeaderValue::from_bytes) {
+        fields.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
     let extension = match engine.config.per_message_deflate {
         None => None,
         Some(_) => deflate::negotiate(&parts.headers).map_err(|error| Refused {
             code: ErrorCode::BadRequest,
             context: "TRANSPORT_HANDSHAKE_ERROR",
-            message: Some(format!("Bad request: {error}")),
+            message: Some(error.to_string()),
         })?,
     };
     if let Some(extension) = extension {
@@ -450,6 +463,11 @@ pub(super) fn answer(status: StatusCode, headers: HeaderMap, body: Bytes) -> Ans
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+/// All values of a header.
+fn values<'h>(headers: &'h HeaderMap, name: &'static str) -> impl Iterator<Item = &'h [u8]> + use<'h> {
+    headers.get_all(name).iter().map(HeaderValue::as_bytes)
 }
 
 fn with_headers(mut response: Answer, headers: &mut HeaderMap) -> Answer {

@@ -97,11 +97,7 @@ pub(in crate::engine) fn payload_answer<A: Application>(
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let agent = parts.headers.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
-    if contains(agent, b";MSIE") || contains(agent, b"Trident/") {
-        // Old Internet Explorers take a payload for an attack.
-        headers.insert(header::X_XSS_PROTECTION, HeaderValue::from_static("0"));
-    }
+    calm_old_browsers(parts, &mut headers);
     if let Some(threshold) = config.http_compression
         && packets.iter().any(|packet| packet.may_compress())
         && let Some((encoding, small)) =
@@ -114,6 +110,14 @@ pub(in crate::engine) fn payload_answer<A: Application>(
         hook(&mut headers, parts);
     }
     answer(StatusCode::OK, headers, body.into())
+}
+
+/// Old Internet Explorers take a payload for an attack.
+fn calm_old_browsers(parts: &Parts, headers: &mut HeaderMap) {
+    let agent = parts.headers.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+    if contains(agent, b";MSIE") || contains(agent, b"Trident/") {
+        headers.insert(header::X_XSS_PROTECTION, HeaderValue::from_static("0"));
+    }
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
@@ -209,6 +213,7 @@ where
     unanswered.0 = None;
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    calm_old_browsers(parts, &mut headers);
     if let Some(hook) = &config.headers {
         hook(&mut headers, parts);
     }
@@ -223,12 +228,19 @@ fn decode(
     limit: usize,
     packets: &mut Vec<Packet>,
 ) -> Result<(), DecodeError> {
-    let each = |packet| packets.push(packet);
+    let mut each = |packet| packets.push(packet);
     if octets {
         return decode_octets(body, limit, each);
     }
     let body = if jsonp { jsonp::decode_form(&body)? } else { body };
-    payload::decode(protocol, body, limit, each)
+    match payload::decode(protocol, body.clone(), limit, &mut each) {
+        // Nothing was handed over yet. As in Node, what is no UTF-8 becomes U+FFFD.
+        Err(DecodeError::InvalidUtf8) => {
+            let text = String::from_utf8_lossy(&body).into_owned();
+            payload::decode(protocol, text.into(), limit, each)
+        }
+        decoded => decoded,
+    }
 }
 
 #[cfg(feature = "v3")]

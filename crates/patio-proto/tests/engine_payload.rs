@@ -114,7 +114,6 @@ fn jsonp_forms() {
         ("d=4%E2%82%AC&x=1", "4€"),
         ("x=1&d=4a", "4a"),
         ("%64=4a", "4a"),
-        ("d=4a&d=4b", "4b"),
         ("d=", ""),
         ("d", ""),
         ("d=a=b", "a=b"),
@@ -126,7 +125,7 @@ fn jsonp_forms() {
     for (form, payload) in cases {
         assert_eq!(jsonp::decode_form(form.as_bytes()).as_deref(), Ok(payload.as_bytes()), "{form:?}");
     }
-    for form in ["", "x=1", "=d", "dd=1", "D=1", "&&"] {
+    for form in ["", "x=1", "=d", "dd=1", "D=1", "&&", "d=4a&d=4b"] {
         assert_eq!(jsonp::decode_form(form.as_bytes()), Err(DecodeError::MissingField), "{form:?}");
     }
     assert_eq!(jsonp::decode_form(b"d=%ff").as_deref(), Ok(&b"\xff"[..]));

@@ -22,17 +22,17 @@ pub fn response(index: &str, payload: &str) -> String {
 /// The payload in the body of a request: field `d` of an `application/x-www-form-urlencoded` form.
 ///
 /// Clients escape line feeds, because a browser would send them as CR LF: `\n` (backslash, n) is a line feed, and
-/// `\\n` is `\n`. The last of several fields counts; escapes that are none stay as they are. The result need not be
+/// `\\n` is `\n`. As in Node, several such fields are none; escapes that are none stay as they are. The result need not be
 /// UTF-8: [`payload::decode`](super::payload::decode) checks. Errors: [`DecodeError::MissingField`].
 pub fn decode_form(body: &[u8]) -> Result<Bytes, DecodeError> {
-    let value = body
-        .rsplit(|&byte| byte == b'&')
-        .find_map(|field| {
-            let end = field.iter().position(|&byte| byte == b'=').unwrap_or(field.len());
-            (percent_decode(&field[..end]) == b"d").then(|| field.get(end + 1..).unwrap_or_default())
-        })
-        .ok_or(DecodeError::MissingField)?;
-    Ok(unescape(&percent_decode(value)).into())
+    let mut values = body.split(|&byte| byte == b'&').filter_map(|field| {
+        let end = field.iter().position(|&byte| byte == b'=').unwrap_or(field.len());
+        (percent_decode(&field[..end]) == b"d").then(|| field.get(end + 1..).unwrap_or_default())
+    });
+    match (values.next(), values.next()) {
+        (Some(value), None) => Ok(unescape(&percent_decode(value)).into()),
+        _ => Err(DecodeError::MissingField),
+    }
 }
 
 /// Undoes the form's own encoding: `+` is a space, `%41` a byte.

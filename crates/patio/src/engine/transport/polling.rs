@@ -232,7 +232,12 @@ fn decode(
     if octets {
         return decode_octets(body, limit, each);
     }
-    let body = if jsonp { jsonp::decode_form(&body)? } else { body };
+    let body = match jsonp.then(|| jsonp::decode_form(&body)) {
+        None => body,
+        // As in Node, a form without the field is no payload, not a bad one.
+        Some(Err(DecodeError::MissingField)) => return Ok(()),
+        Some(form) => form?,
+    };
     match payload::decode(protocol, body.clone(), limit, &mut each) {
         // Nothing was handed over yet. As in Node, what is no UTF-8 becomes U+FFFD.
         Err(DecodeError::InvalidUtf8) => {

@@ -187,7 +187,9 @@ impl Head {
             PacketType::Connect => Kind::Connect(payload),
             PacketType::Disconnect => Kind::Disconnect,
             PacketType::Event | PacketType::BinaryEvent => {
-                Kind::Event { id: self.id, payload: payload.unwrap_or_default() }
+                // Nobody can be answered under an id that does not fit.
+                let id = self.id.filter(|&id| id != UNKNOWN_ID);
+                Kind::Event { id, payload: payload.unwrap_or_default() }
             }
             PacketType::Ack | PacketType::BinaryAck => {
                 Kind::Ack { id: self.id.unwrap_or(UNKNOWN_ID), payload: payload.unwrap_or_default() }

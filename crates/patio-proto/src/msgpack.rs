@@ -68,7 +68,7 @@ pub fn decode(bytes: Bytes, limits: &Limits) -> Result<Packet, DecodeError> {
         (Some(1), None, _) => Kind::Disconnect,
         (Some(2), Some(payload), Some(Token::Array(_))) => {
             check_name(&payload, limits)?;
-            Kind::Event { id, payload }
+            Kind::Event { id: id.filter(|&id| id != UNKNOWN_ID), payload }
         }
         (Some(3), Some(payload), Some(Token::Array(_))) => {
             Kind::Ack { id: id.unwrap_or(UNKNOWN_ID), payload }

@@ -36,9 +36,16 @@ impl Driver<'_> {
         self.commands();
         {
             let mut state = self.session.app.state.lock();
-            if state.find(&nsp).is_some() {
-                drop(state);
-                return self.invalid_state();
+            match state.find(&nsp) {
+                None => {}
+                Some(Member::Left(_)) => state.remove(&nsp),
+                Some(_) => {
+                    drop(state);
+                    return self.invalid_state();
+                }
+            }
+            if state.namespaces.len() >= engine.config.limits.namespaces {
+                state.namespaces.retain(|member| !matches!(member, Member::Left(_)));
             }
             if state.namespaces.len() >= engine.config.limits.namespaces {
                 drop(state);

@@ -55,6 +55,8 @@ enum Member {
     /// It is listed under the id and in the rooms that it had, and catches up with what it missed.
     Restoring(Socket),
     Connected(Socket),
+    /// It was left in this turn: what else came in the same read was sent before the client could know.
+    Left(Text),
 }
 
 /// What only the driver may do, asked for by others.
@@ -102,7 +104,7 @@ impl Connection {
         let state = self.state.lock();
         let connected = state.namespaces.iter().filter_map(|member| match member {
             Member::Connected(socket) => Some(socket.clone()),
-            Member::Connecting(_) | Member::Restoring(_) => None,
+            Member::Connecting(_) | Member::Restoring(_) | Member::Left(_) => None,
         });
         connected.collect()
     }
@@ -113,7 +115,7 @@ impl Connection {
             let state = self.state.lock();
             let restoring = state.namespaces.iter().filter_map(|member| match member {
                 Member::Restoring(socket) => Some(socket.clone()),
-                Member::Connecting(_) | Member::Connected(_) => None,
+                Member::Connecting(_) | Member::Connected(_) | Member::Left(_) => None,
             });
             restoring.collect()
         };
@@ -148,7 +150,7 @@ impl State {
 impl Member {
     fn nsp(&self) -> &str {
         match self {
-            Self::Connecting(nsp) => nsp,
+            Self::Connecting(nsp) | Self::Left(nsp) => nsp,
             Self::Restoring(socket) | Self::Connected(socket) => socket.namespace(),
         }
     }
@@ -182,7 +184,9 @@ impl Application for Connection {
     }
 
     fn poll(session: &Arc<Session<Self>>, inbox: &mut Inbox, cx: &mut Context<'_>) -> Poll<()> {
-        Driver { session, inbox }.run(cx)
+        let polled = Driver { session, inbox }.run(cx);
+        session.app.state.lock().namespaces.retain(|member| !matches!(member, Member::Left(_)));
+        polled
     }
 
     fn due(session: &Arc<Session<Self>>, inbox: &mut Inbox) {
@@ -277,12 +281,18 @@ impl Driver<'_> {
             },
         };
         if let Kind::Connect(auth) = packet.kind {
-            let auth = auth.or_else(|| query.and_then(|query| query_payload(&query)));
+            let auth = match self.session.protocol() {
+                Protocol::V4 => auth,
+                Protocol::V3 => query.and_then(|query| query_payload(&query)),
+            };
             return self.connect(nsp, auth);
         }
         let socket = match self.session.app.state.lock().find(&nsp) {
             Some(Member::Connected(socket)) => Some(socket.clone()),
-            Some(Member::Connecting(_) | Member::Restoring(_)) | None => None,
+            Some(Member::Left(_)) if !matches!(packet.kind, Kind::ConnectError(_)) => {
+                return self.engine().counters.dropped_events.add(1);
+            }
+            Some(Member::Connecting(_) | Member::Restoring(_) | Member::Left(_)) | None => None,
         };
         match (socket, packet.kind) {
             (Some(socket), Kind::Event { id, payload }) => self.event(Event { socket, id, payload }),

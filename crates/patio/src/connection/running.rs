@@ -187,10 +187,13 @@ impl Driver<'_> {
     /// Runs the handlers of a socket's end; it is in no room any more.
     fn ended(&mut self, socket: Socket, reason: DisconnectReason) {
         let turn = Turn::of_connection();
-        self.session.app.state.lock().namespaces.retain(|member| match member {
-            Member::Connected(other) | Member::Restoring(other) => *other != socket,
-            Member::Connecting(_) => true,
-        });
+        for member in &mut self.session.app.state.lock().namespaces {
+            if let Member::Connected(other) | Member::Restoring(other) = member
+                && *other == socket
+            {
+                *member = Member::Left(socket.hub().nsp());
+            }
+        }
         self.forget_parked_of(&socket);
         let declared = socket.hub().declared();
         let mut disconnecting = declared.disconnecting.clone();

@@ -310,7 +310,7 @@ fn take_over<A: Application>(
             (Ok(Some(stream)), Some(until)) => {
                 websocket::upgrade(session, stream.deflated(deflate), until).await;
             }
-            (Ok(Some(stream)), None) => stream.close().await,
+            (Ok(Some(stream)), None) => stream.close(None).await,
             (Ok(None) | Err(_), Some(_)) => session.abandon_upgrade(),
             (Ok(None) | Err(_), None) => {}
         }
@@ -448,7 +448,10 @@ fn refuse<A: Application>(
         });
     }
     if wants_upgrade {
-        // Node writes this answer by hand: plain text that calls itself HTML, and 400 whatever the code is.
+        // Node writes this answer by hand: plain text that calls itself HTML, 400 whatever the code is, no CORS.
+        let versions = headers.remove(header::SEC_WEBSOCKET_VERSION);
+        let mut headers: HeaderMap =
+            versions.map(|versions| (header::SEC_WEBSOCKET_VERSION, versions)).into_iter().collect();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         return answer(StatusCode::BAD_REQUEST, headers, message.into());

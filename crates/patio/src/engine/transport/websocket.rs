@@ -15,9 +15,10 @@ use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use patio_proto::{
+    Text,
     encode::Form,
     engine::{Packet, session::Probe},
-    ws::{self, Message, Role},
+    ws::{self, CloseFrame, Message, Role},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -276,8 +277,8 @@ impl Stream {
     }
 
     /// Ends a WebSocket that no session uses: an empty close frame, then the end of the stream.
-    pub(crate) async fn close(mut self) {
-        let frame = control::close_frame(None);
+    pub(crate) async fn close(mut self, close: Option<CloseFrame>) {
+        let frame = control::close_frame(close.as_ref());
         // A peer that does not take six bytes, or does not end its side, is not waited for.
         let _ = timeout_at(Instant::now() + Duration::from_secs(1), async {
             if self.say(&frame).await.is_ok() {
@@ -323,14 +324,17 @@ pub(in crate::engine) async fn upgrade<A: Application>(
     until: Instant,
 ) {
     let candidate = Candidate { session: &session };
-    if timeout_at(until, candidate.probe(&mut stream)).await.unwrap_or(false) {
-        match session.switch(Box::new(stream)) {
+    let mut last = None;
+    match timeout_at(until, candidate.probe(&mut stream)).await {
+        Ok(Ok(())) => match session.switch(Box::new(stream)) {
             Ok(()) => return,
             Err(unused) => stream = *unused,
-        }
+        },
+        Ok(Err(Unfit(close))) => last = close,
+        Err(_) => {}
     }
     drop(candidate);
-    stream.close().await;
+    stream.close(last).await;
 }
 
 /// A WebSocket that is being probed. Dropped before it took over, it makes room for another one.
@@ -338,9 +342,12 @@ struct Candidate<'a, A: Application> {
     session: &'a Arc<Session<A>>,
 }
 
+/// A candidate that may not take over, and the close frame that it is let go with.
+struct Unfit(Option<CloseFrame>);
+
 impl<A: Application> Candidate<'_, A> {
-    /// Whether the candidate may take over. What the peer sent behind its `5` stays in the stream.
-    async fn probe(&self, stream: &mut Stream) -> bool {
+    /// Resolves when the candidate may take over. What the peer sent behind its `5` stays in the stream.
+    async fn probe(&self, stream: &mut Stream) -> Result<(), Unfit> {
         let mut release = interval(RELEASE);
         release.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut probed = false;
@@ -349,42 +356,42 @@ impl<A: Application> Candidate<'_, A> {
             tokio::select! {
                 _ = release.tick() => {
                     if self.session.is_closed() {
-                        return false;
+                        return Err(Unfit(None));
                     }
                     if probed {
                         self.session.release_poll();
                     }
                 }
                 message = stream.next_message() => {
-                    let Some(message) = message else { return false };
+                    let message = message?;
                     messages += 1;
                     if messages > PROBE_MESSAGES {
-                        return false;
+                        return Err(Unfit(None));
                     }
                     let packet = match message {
                         Message::Text(text) => Packet::decode_text(self.session.protocol(), text),
                         Message::Binary(bytes) => Packet::decode_binary(self.session.protocol(), bytes),
                         Message::Ping(data) => {
                             if stream.say(&pong(&data)).await.is_err() {
-                                return false;
+                                return Err(Unfit(None));
                             }
                             continue;
                         }
                         Message::Pong(_) => continue,
-                        Message::Close(_) => return false,
+                        Message::Close(close) => return Err(Unfit(close)),
                     };
-                    let Ok(packet) = packet else { return false };
+                    let Ok(packet) = packet else { return Err(Unfit(None)) };
                     match self.session.probe(&packet) {
                         Probe::Answer => {
                             let answer = control::probe();
                             if stream.say(answer.bytes(Form::WsV4)).await.is_err() {
-                                return false;
+                                return Err(Unfit(None));
                             }
                             probed = true;
                             release.reset_immediately();
                         }
-                        Probe::Switch => return true,
-                        Probe::Abandon => return false,
+                        Probe::Switch => return Ok(()),
+                        Probe::Abandon => return Err(Unfit(None)),
                     }
                 }
             }
@@ -400,22 +407,25 @@ impl<A: Application> Drop for Candidate<'_, A> {
 
 impl Stream {
     /// The next message, for a stream that no driver reads yet. What was read behind it waits for the next call.
-    async fn next_message(&mut self) -> Option<Message> {
+    async fn next_message(&mut self) -> Result<Message, Unfit> {
         poll_fn(|cx| {
             let mut buffer = Buffer::take();
             loop {
                 let bytes = match std::task::ready!(self.poll_read(cx, buffer.bytes())) {
                     Ok(Read::Bytes(bytes)) => bytes,
-                    Ok(Read::End) | Err(_) => return Poll::Ready(None),
+                    Ok(Read::End) | Err(_) => return Poll::Ready(Err(Unfit(None))),
                 };
                 let mut rest = bytes;
                 match self.decoder.decode(&mut rest) {
                     Ok(Some(message)) => {
                         self.put_back(rest);
-                        return Poll::Ready(Some(message));
+                        return Poll::Ready(Ok(message));
                     }
                     Ok(None) => {}
-                    Err(_) => return Poll::Ready(None),
+                    Err(error) => {
+                        let close = CloseFrame { code: error.close_code(), reason: Text::default() };
+                        return Poll::Ready(Err(Unfit(Some(close))));
+                    }
                 }
             }
         })

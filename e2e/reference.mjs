@@ -207,19 +207,21 @@ function serve(socket) {
 
   socket.on("whoami", (ack) => {
     const { secure, url, address, xdomain, auth, query, headers } = socket.handshake;
+    // Keys in the order of the alphabet, so that the bytes are known.
     ack({
+      data: socket.data,
+      handshake: {
+        ...{ address, auth },
+        headers: { "x-e2e": headers["x-e2e"] },
+        query: { EIO: query.EIO, e2e: query.e2e, transport: query.transport },
+        ...{ secure, url, xdomain },
+      },
       id: socket.id,
       nsp: nsp.name,
-      transport: socket.conn.transport.name,
       protocol: socket.conn.protocol,
       recovered: socket.recovered === true,
       rooms: rooms(),
-      data: socket.data,
-      handshake: {
-        ...{ secure, url, address, xdomain, auth },
-        query: { e2e: query.e2e, EIO: query.EIO, transport: query.transport },
-        headers: { "x-e2e": headers["x-e2e"] },
-      },
+      transport: socket.conn.transport.name,
     });
   });
 
@@ -242,6 +244,8 @@ function serve(socket) {
     ends.get(socket.id).push({ reason, rooms: rooms().filter((room) => room !== socket.id) });
   });
   socket.on("disconnect", (reason) => {
+    // With MessagePack, clients may send an event of this name.
+    if (!ends.has(socket.id)) return;
     ends.get(socket.id).at(-1).left = socket.rooms.size;
     log(socket, "end", nsp.name, reason, socket.rooms.size);
   });

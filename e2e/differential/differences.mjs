@@ -42,7 +42,7 @@ export const differences = [
           "Content-type: text/html\\x0d\\x0aContent-Length:\na< end after 28\\x0d\\x0a\\x0d\\x0aUnsupported protocol version",
         "a< 400 [content-type: text/html] | Unsupported protocol version",
       ],
-      ["< close without a code\na< end", "< 400 [content-type: text/html] | Bad request"],
+      [/(\w)< close without a code\n\w< end/g, "$1< 400 [content-type: text/html] | Bad request"],
     ],
     reason:
       "Node accepts the WebSocket first. Then it writes its refusal of a protocol into it, as if it still spoke HTTP, " +
@@ -57,8 +57,8 @@ export const differences = [
     gains: "users behind proxies that send what they got",
   },
   {
-    name: "numbers are exact",
-    scripts: /^event over .*: (a large integer|2\^53 \+ 1|a huge float)/,
+    name: "values stay as they were sent",
+    scripts: /^event over .*: (a large integer|2\^53 \+ 1|a huge float|keys that are numbers)/,
     changes: [
       ["< text 42[\"echo\",12345678901234567000]", "< text 42[\"echo\",12345678901234567890]"],
       ["< packet 42[\"echo\",12345678901234567000]", "< packet 42[\"echo\",12345678901234567890]"],
@@ -66,19 +66,13 @@ export const differences = [
       ["< packet 42[\"echo\",9007199254740992]", "< packet 42[\"echo\",9007199254740993]"],
       ["a< text 42[\"echo\",null,null]\n", ""],
       ["a< packet 42[\"echo\",null,null]\n", ""],
-    ],
-    reason: "Integers of 64 bits keep their digits, and a number that is none (1e400) is told to the handler's caller.",
-    gains: "whoever sends ids of 64 bits from clients that are not JavaScript",
-  },
-  {
-    name: "objects keep their order",
-    scripts: /^event over .*: keys that are numbers/,
-    changes: [
       ['< text 42["echo",{"1":4,"2":2,"b":1,"a":3,', '< text 42["echo",{"b":1,"2":2,"a":3,"1":4,'],
       ['< packet 42["echo",{"1":4,"2":2,"b":1,"a":3,', '< packet 42["echo",{"b":1,"2":2,"a":3,"1":4,'],
     ],
-    reason: "Only JavaScript puts keys that are numbers first.",
-    gains: "whoever compares or signs what was sent",
+    reason:
+      "Integers of 64 bits keep their digits and objects their order, where JavaScript rounds the ones and sorts the " +
+      "others. A number that no f64 holds (1e400) is an error of the handler's arguments, not null.",
+    gains: "whoever sends ids of 64 bits, or compares or signs what was sent",
   },
   {
     name: "half of a surrogate pair becomes U+FFFD",
@@ -91,12 +85,12 @@ export const differences = [
     gains: "everyone behind the handler: text is text",
   },
   {
-    name: "numbers in packets are digits",
+    name: "malformed packets are errors",
     scripts:
-      /^event over .*: (spaces around|a tab before|an id of [34]00? digits)|^binary over .*: (num a fraction|a count with an? (fraction|exponent|space))|a length with a fraction/,
+      /^event over .*: (spaces around|a tab before|an id of [34]00? digits)|^binary over .*: (num a fraction|a count with an? (fraction|exponent|space))|a length with a fraction|^engine packet over .* 3: base64|^binary: the frame \[(|9|52,1)\]|^POST of bytes: (empty bytes|a kind|bytes of|a length too)/,
     changes: [
       [/(< (?:text|packet) 42)\d+(?=\["echo",1\])/g, "$1"],
-      [/43(1e\+30|Infinity)(?=\[1\])/g, "43"],
+      [/a< (text|packet) 43(1e\+30|Infinity)\[1\]\n/g, ""],
       ...closed('42["echo",null]', '42["echo"]'),
       ...closed(`${BYTES}\na< binary \\x01`, `${BYTES}\na< binary \\x04\\x01`),
       ...closed(`${BYTES}\na< packet bAQ==`),
@@ -104,11 +98,15 @@ export const differences = [
         /(12\.0:.*\n.*\n)a< packet 42\["echo",1\]\napp a: connect \/\napp a: end \/ transport close/g,
         `$1${UNKNOWN}\napp a: connect /\napp a: end / parse error`,
       ],
+      [/(a> (?:text b.*|binary (?:|\\x09|4\\x01))\n)(app a: connect \/\napp a: end \/) transport close/g, `$1${CLOSE}\n$2 parse error`],
+      [/((?:\d:b.*|octet-stream\].*)\n.*\n)(app a: connect \/\napp a: end \/) transport close/g, `$1${UNKNOWN}\n$2 parse error`],
+      [/(?<=\\x00\\x09\\x09\\xff4\n.*\n)a< packet 6\na< packet 1(\napp a: connect \/\napp a: end \/) forced close/g, `${UNKNOWN}$1 parse error`],
     ],
     reason:
       "Node reads ids, counts and lengths as JavaScript reads numbers: a blank is 0, `1e0` is 1, 30 digits are 1e+30, " +
-      "which its own clients cannot read, and a placeholder may name attachment 0.5, which is undefined.",
-    gains: "authors of clients: a malformed packet is an error, not another packet",
+      "which its own clients cannot read, and a placeholder may name attachment 0.5, which is undefined. Of bytes of " +
+      "protocol 3 it ignores those without a type, or with an unknown one.",
+    gains: "authors of clients: a malformed packet is an error, not another packet, and not silence",
   },
   {
     name: "packets are done one by one",
@@ -139,15 +137,56 @@ export const differences = [
     gains: "everybody: what happens does not depend on how the network cuts, and good packets are not lost",
   },
   {
-    name: "bytes of protocol 3 have a type",
-    scripts: /^engine packet over .* 3: base64|^binary: the frame \[(|9|52,1)\]|^POST of bytes: (empty bytes|a kind|bytes of|a length too)/,
+    name: "to no room is to nobody",
+    scripts: /^rooms .*: to no room at all/,
+    changes: [[/\n[abc]< (text|packet) 42\/dyn-\d+,\["room",1\]/g, ""]],
+    reason: "In Node an empty list of rooms is no condition, so that everybody hears what was meant for a few.",
+    gains: "whoever computes the rooms: nothing leaks when the list turns out empty",
+  },
+  {
+    name: "packets have limits",
+    scripts: /^limit that Node lacks/,
     changes: [
-      [/(a> (?:text|binary) .*\n)(app a: connect \/\napp a: end \/) transport close/g, `$1${CLOSE}\n$2 parse error`],
+      [/(a> text 42\["echo".*\n)a< text .*\n(app a: connect \/\napp a: end \/) transport close/g, `$1${CLOSE}\n$2 forced close`],
+      [/(a> text 42\["n.*\n)(app a: connect \/\napp a: end \/) transport close/g, `$1${CLOSE}\n$2 forced close`],
       [/(\| ok\n)(app a: connect \/\napp a: end \/) transport close/g, `$1${UNKNOWN}\n$2 parse error`],
-      [/a< packet 6\na< packet 1(\napp a: connect \/\napp a: end \/) forced close/g, `${UNKNOWN}$1 parse error`],
     ],
-    reason: "Node ignores a binary packet without a type, or with an unknown one, as it does not with text.",
-    gains: "authors of clients: they are told of their mistake, and not by silence",
+    reason: "Depth, event names, packets in a payload: what no application needs and an attacker likes (builder.rs names all).",
+    gains: "everybody else on a server that is attacked",
+  },
+  {
+    name: "a packet means the same in MessagePack as in JSON",
+    scripts: /^MessagePack/,
+    changes: [
+      [/(a< .*echo)\\xd7\\x00\\x00\\x00\\x01\\x8b\\xcf\\xe5h{/g, "$1\\xb82023-11-14T22:13:20.123Z"],
+      [/(a< .*echo)\\xd4\\x00\\x00\\x81\\xa1a\\xd4\\x00\\x00/g, "$1\\xc0\\x80"],
+      [/(a< .*echo)\\xc7\\x02\\x00/g, "$1\\xc4\\x02"],
+      [/(a< .*)\\xcf\\x80\\x00(?=(?:\\x00){6}\\xcf)/g, "$1\\xcbC\\xe0"],
+      [/a< .*\\xa2id\\xfb.*\n/g, ""],
+      [
+        /(a> binary .*type\\x02\\xa4data(?:\\x90|\\x91\\xc0|\\x91\\xaadisconnect)\\xa3nsp\\xa1\/\n)(app a: connect \/\napp a: end \/) transport close/g,
+        `$1${CLOSE}\n$2 forced close`,
+      ],
+    ],
+    reason:
+      "Names are checked with both parsers; with socket.io-msgpack-parser a client may send `disconnect`, and Node runs " +
+      "the handlers of that name. What is sent is what JSON knows, and bytes: a date is a string, undefined is null.",
+    gains: "servers with old and new clients behind one adapter, and applications that trust the names of events",
+  },
+  {
+    name: "names of namespaces are taken as they are",
+    scripts: /^namespace over .* 3: a namespace with (a space|an accent|dots|a fragment|two slashes)/,
+    changes: [
+      ["44/ch%20at,", "44/ch at,"],
+      ["44/%C3%A9,", "44/é,"],
+      [/(dots|x\/\.\.\/chat,\n(?:a< 200.*\n)?)a< (text|packet) 40\/chat,/g, '$1a< $2 44/x/../chat,{"message":"Invalid namespace"}'],
+      [/(chat#x,\n(?:a< 200.*\n)?)a< (text|packet) 40\/chat,/g, '$1a< $2 44/chat#x,{"message":"Invalid namespace"}'],
+      [/\napp a: (connect|end) \/chat( .*)?/g, ""],
+      [/(\/\/chat,\n)a< close without a code\na< end((?:\n.*)*) forced close/g, '$1a< text 44//chat,{"message":"Invalid namespace"}$2 transport close'],
+      [/(\/\/chat,\n.*\n)a< packet 6\na< packet 1((?:\n.*)*) forced (?:server )?close/g, '$1a< packet 44//chat,{"message":"Invalid namespace"}$2 transport close'],
+    ],
+    reason: "Node reads those of protocol 3 as URLs, and answers under another name than the client has asked for.",
+    gains: "users of old clients whose namespaces are not named in ASCII",
   },
 ];
 

@@ -51,10 +51,11 @@ export class Play {
   }
 
   #named(text) {
-    for (const [, id] of text.matchAll(/(?:\\?"[sp]id\\?":\\?"|\\xa3[sp]id\\xb4)([\w-]{20})/g))
+    for (const [, id] of text.matchAll(/\\?"[sp]id\\?":\\?"([\w-]{20})/g))
       if (!this.#ids.has(id)) this.#ids.set(id, `<id${this.#ids.size + 1}>`);
     for (const [id, name] of this.#ids) text = text.replaceAll(id, name);
-    return text;
+    // Lists that the application sorts by ids, which are random.
+    return text.replace(/("<id\d+>",)+"<id\d+>"/g, (list) => list.split(",").sort().join(","));
   }
 
   /** From now on, `text` is shown as `name`: an offset, say. */
@@ -74,7 +75,8 @@ export class Play {
 
   /** A room or namespace of this script alone. */
   get room() {
-    return `room-${this.number}`;
+    // Sorted behind all ids.
+    return `~room-${this.number}`;
   }
 
   get nsp() {
@@ -368,6 +370,9 @@ function octets(body) {
 
 const OPCODES = { 0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong" };
 
+/** The answer that a sync waits for. */
+const HIDDEN = Symbol("hidden");
+
 /** A WebSocket. */
 class Ws {
   open = false;
@@ -443,7 +448,8 @@ class Ws {
       return undefined;
     }
     const { fin, rsv, opcode, masked, payload } = got;
-    if (hidden && opcode !== 8 && payload.equals(hidden)) return payload;
+    const shown = (opcode === 2 && this.play.codec.show?.(this.v === 3 ? payload.subarray(1) : payload)) || show(payload);
+    if (hidden && opcode !== 8 && shown === hidden) return HIDDEN;
     const odd = `${fin ? "" : " unfinished"}${rsv ? ` rsv ${rsv}` : ""}${masked ? " masked" : ""}`;
     if (opcode === 8) {
       const code = payload.length < 2 ? "without a code" : `${payload.readUInt16BE()} ${show(payload.subarray(2))}`;
@@ -456,7 +462,7 @@ class Ws {
     }
     if (opcode === 1 && /^40(\/[^,]*,)?(\{"sid"|$)/.test(payload)) this.play.joined();
     if (opcode === 2 && this.play.codec.isConnect?.(payload)) this.play.joined();
-    this.play.say(`${this.who}< ${OPCODES[opcode] ?? opcode}${odd} ${show(payload)}`);
+    this.play.say(`${this.who}< ${OPCODES[opcode] ?? opcode}${odd} ${shown}`);
     return payload;
   }
 
@@ -474,9 +480,9 @@ class Ws {
   async sync() {
     const [ask, answer] = this.play.codec.barrier();
     for (let round = 0; round < 2 && this.open; round++) {
-      this.frame(typeof ask === "string" ? 1 : 2, ask, { hide: true });
-      const expected = Buffer.from(answer);
-      while (this.open) if ((await this.#recv(expected))?.equals(expected)) break;
+      if (typeof ask === "string") this.frame(1, ask, { hide: true });
+      else this.frame(2, this.v === 3 ? Buffer.concat([Buffer.of(4), ask]) : ask, { hide: true });
+      while (this.open) if ((await this.#recv(answer)) === HIDDEN) break;
     }
   }
 

@@ -12,7 +12,7 @@ const STEADY = "--log --ping-interval 25000";
 /** The flags of each kind of server; reference.mjs says what they do. */
 export const kinds = {
   plain: STEADY,
-  beat: "--log --ping-interval 300 --ping-timeout 1000",
+  beat: "--log --ping-interval 600 --ping-timeout 1500",
   hasty: `${STEADY} --connect-timeout 500 --upgrade-timeout 500`,
   small: `${STEADY} --max-payload 1000`,
   eio4: `${STEADY} --no-eio3`,
@@ -24,26 +24,43 @@ export const kinds = {
   door: `${STEADY} --cookie --allow-request`,
   pollingOnly: `${STEADY} --transports polling`,
   websocketOnly: `${STEADY} --transports websocket`,
-  noUpgrades: `${STEADY} --no-upgrades`,
+  noUpgrades: `${STEADY} --no-upgrades --upgrade-timeout 500`,
   path: `${STEADY} --path /own/path --no-trailing-slash`,
   msgpack: `${STEADY} --msgpack`,
   recovery: `${STEADY} --recovery`,
 };
 
+const BARRIER = '{"type":4,"nsp":"/nowhere","data":{"message":"Invalid namespace"}}';
+
 /** How each parser says "CONNECT to a namespace that does not exist", and what the server answers. */
 export const codecs = {
   json: { barrier: () => ["40/nowhere,", '44/nowhere,{"message":"Invalid namespace"}'] },
   msgpack: {
-    barrier: () => [
-      encode({ type: 0, nsp: "/nowhere" }),
-      encode({ type: 4, data: { message: "Invalid namespace" }, nsp: "/nowhere" }),
-    ],
+    barrier: () => [encode({ type: 0, nsp: "/nowhere" }), BARRIER],
+    // CONNECT and CONNECT_ERROR are shown decoded: the order of a map's keys says nothing, nor does an undefined pid.
+    show: (bytes) => {
+      const { type, nsp, data, ...more } = decode(bytes);
+      return type === 0 || type === 4 ? JSON.stringify({ type, nsp, data, ...more }) : undefined;
+    },
     isConnect: (bytes) => bytes.includes("\xa4type\0", 0, "latin1") && bytes.includes("\xa3sid", 0, "latin1"),
   },
 };
 
 export function encode(packet) {
   return Buffer.from(new msgpack.Encoder().encode(packet)[0]);
+}
+
+/** The packet in `bytes`; an empty object if they are none. */
+function decode(bytes) {
+  let packet = {};
+  const decoder = new msgpack.Decoder();
+  decoder.on("decoded", (decoded) => (packet = decoded));
+  try {
+    decoder.add(Buffer.from(bytes));
+  } catch {
+    // It is shown as it is.
+  }
+  return packet;
 }
 
 /** One server, as a child process. */

@@ -73,10 +73,9 @@ const separators = [4, 3].map((v) => ({
 const bytes = {
   name: "JSONP 3: bytes",
   async play(s) {
-    const a = await s.polling({ v: 3, query: "&j=7" });
+    const a = await s.polling({ v: 3, query: "&j=7&b64=1" });
     await a.get();
     await a.post(d(payload(3, '42["burst",1]')), form);
-    await a.get();
     await a.get();
     a.left = true;
     await a.post(d(payload(3, "1")), { ...form, hide: true });

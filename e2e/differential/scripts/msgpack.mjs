@@ -102,22 +102,6 @@ const connects = [
   },
 }));
 
-const polled = {
-  name: "MessagePack over polling",
-  server: "msgpack",
-  async play(s) {
-    const a = await s.polling();
-    await a.post(`b${encode({ type: 0, nsp }).toString("base64")}`);
-    const answer = await a.get({ hide: true });
-    const bytes = Buffer.from(answer.body.toString().slice(1), "base64");
-    s.say(`a< the first packet is a CONNECT: ${s.codec.isConnect(bytes)}`);
-    s.joined();
-    await a.post(`b${event("echo", 1, Buffer.from([1])).toString("base64")}`);
-    await a.get();
-    await a.sync();
-  },
-};
-
 const called = {
   name: "MessagePack: an ack that the server asks for",
   server: "msgpack",
@@ -133,4 +117,4 @@ const called = {
   },
 };
 
-export const msgpack = [tables, connects, polled, called].flat();
+export const msgpack = [tables, connects, called].flat();

@@ -80,7 +80,7 @@ const lives = [
   ["closed by the server", async (a) => say(a, '42/chat,["disconnect_me",true]')],
   ["its transport closed by the server", async (a) => say(a, '42/chat,["kill_transport"]')],
   ["used by turns", async (a) => (await say(a, '42/chat,["echo",1]', '42["echo",2]', '42/chat,["echo",3]'), await hear(a, 3))],
-  ["rooms are its own", async (a) => (await say(a, '42/chat,1["join","r"]', '422["join","s"]'), await hear(a, 2))],
+  ["rooms are its own", async (a) => (await say(a, '42/chat,1["join","~r"]', '422["join","~s"]'), await hear(a, 2))],
 ].flatMap(([name, steps]) =>
   sessions.map(([way, open]) => ({
     name: `namespace over ${way}: ${name}`,

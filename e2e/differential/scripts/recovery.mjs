@@ -44,7 +44,7 @@ const rows = [
     const back = await s.ws({ who: "b" });
     back.text(`40${s.nsp},${JSON.stringify(auth(pid, offset))}`);
     await back.recv();
-    back.text(to('2["join","z"]'));
+    back.text(to('2["join","~z"]'));
     await back.recv();
     await back.sync();
   },

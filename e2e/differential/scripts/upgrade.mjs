@@ -186,6 +186,7 @@ const both = [4, 3].flatMap((v) => [
   },
   {
     name: `upgrade ${v}: a session that is a WebSocket already`,
+    server: "hasty",
     async play(s) {
       const ws = await s.ws({ v, join: true });
       const other = await s.ws({ v, sid: ws.sid, who: "b" });

@@ -107,7 +107,7 @@ fn jsonp_responses() {
 
 #[test]
 fn jsonp_forms() {
-    let cases: [(&str, &str); 14] = [
+    let cases: [(&str, &str); 13] = [
         ("d=4hello", "4hello"),
         ("d=6%3A4hello", "6:4hello"),
         ("d=4a+b%20c%2B", "4a b c+"),

@@ -5,7 +5,8 @@
 const OPEN =
   '0{"sid":"<id1>","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}';
 
-const UNKNOWN = 'a> post\na< 400 [content-type: application/json] | {"code":1,"message":"Session ID unknown"}';
+const UNKNOWN =
+  'a> post\na< 400 [content-type: application/json] | {"code":1,"message":"Session ID unknown"}';
 const END = "\napp a: connect /\napp a: end / transport close 0";
 
 const CLOSE = "a< close without a code\na< end";
@@ -31,7 +32,8 @@ export const differences = [
       ],
     ],
     reason: "The code and the status are the same, only the text says more.",
-    gains: "whoever looks for the proxy that is not set up for WebSocket: the commonest fault of a new installation",
+    gains:
+      "whoever looks for the proxy that is not set up for WebSocket: the commonest fault of a new installation",
   },
   {
     name: "an upgrade is refused before the 101",
@@ -47,12 +49,25 @@ export const differences = [
     reason:
       "Node accepts the WebSocket first. Then it writes its refusal of a protocol into it, as if it still spoke HTTP, " +
       "and closes one that names the transport polling without a word.",
-    gains: "users of old clients, and authors of clients and proxies: they see the status 400 and what was wrong",
+    gains:
+      "users of old clients, and authors of clients and proxies: they see the status 400 and what was wrong",
+  },
+  {
+    name: "what cannot be upgraded is not probed",
+    scripts: /^upgrade .: a probe (where none|for a session)/,
+    changes: [["b< text 3probe\n", ""]],
+    reason:
+      "Node tells clients that there are no upgrades and takes them nevertheless; and it lets a second WebSocket, with " +
+      "the id of a session that is one, replace the first.",
+    gains:
+      "whoever has turned upgrades off: they are off. And a stolen id does not move a WebSocket to the thief",
   },
   {
     name: "targets may be absolute",
     scripts: /^handshake: an absolute target/,
-    changes: [["< 404 | ", `< 200 [cache-control: no-store] [content-type: text/plain; charset=UTF-8] | ${OPEN}`]],
+    changes: [
+      ["< 404 | ", `< 200 [cache-control: no-store] [content-type: text/plain; charset=UTF-8] | ${OPEN}`],
+    ],
     reason: "HTTP/1.1 demands of servers that they accept them (RFC 9112, 3.2.2).",
     gains: "users behind proxies that send what they got",
   },
@@ -60,12 +75,12 @@ export const differences = [
     name: "values stay as they were sent",
     scripts: /^event over .*: (a large integer|2\^53 \+ 1|a huge float|keys that are numbers)/,
     changes: [
-      ["< text 42[\"echo\",12345678901234567000]", "< text 42[\"echo\",12345678901234567890]"],
-      ["< packet 42[\"echo\",12345678901234567000]", "< packet 42[\"echo\",12345678901234567890]"],
-      ["< text 42[\"echo\",9007199254740992]", "< text 42[\"echo\",9007199254740993]"],
-      ["< packet 42[\"echo\",9007199254740992]", "< packet 42[\"echo\",9007199254740993]"],
-      ["a< text 42[\"echo\",null,null]\n", ""],
-      ["a< packet 42[\"echo\",null,null]\n", ""],
+      ['< text 42["echo",12345678901234567000]', '< text 42["echo",12345678901234567890]'],
+      ['< packet 42["echo",12345678901234567000]', '< packet 42["echo",12345678901234567890]'],
+      ['< text 42["echo",9007199254740992]', '< text 42["echo",9007199254740993]'],
+      ['< packet 42["echo",9007199254740992]', '< packet 42["echo",9007199254740993]'],
+      ['a< text 42["echo",null,null]\n', ""],
+      ['a< packet 42["echo",null,null]\n', ""],
       ['< text 42["echo",{"1":4,"2":2,"b":1,"a":3,', '< text 42["echo",{"b":1,"2":2,"a":3,"1":4,'],
       ['< packet 42["echo",{"1":4,"2":2,"b":1,"a":3,', '< packet 42["echo",{"b":1,"2":2,"a":3,"1":4,'],
     ],
@@ -98,9 +113,18 @@ export const differences = [
         /(12\.0:.*\n.*\n)a< packet 42\["echo",1\]\napp a: connect \/\napp a: end \/ transport close/g,
         `$1${UNKNOWN}\napp a: connect /\napp a: end / parse error`,
       ],
-      [/(a> (?:text b.*|binary (?:|\\x09|4\\x01))\n)(app a: connect \/\napp a: end \/) transport close/g, `$1${CLOSE}\n$2 parse error`],
-      [/((?:\d:b.*|octet-stream\].*)\n.*\n)(app a: connect \/\napp a: end \/) transport close/g, `$1${UNKNOWN}\n$2 parse error`],
-      [/(?<=\\x00\\x09\\x09\\xff4\n.*\n)a< packet 6\na< packet 1(\napp a: connect \/\napp a: end \/) forced close/g, `${UNKNOWN}$1 parse error`],
+      [
+        /(a> (?:text b.*|binary (?:|\\x09|4\\x01))\n)(app a: connect \/\napp a: end \/) transport close/g,
+        `$1${CLOSE}\n$2 parse error`,
+      ],
+      [
+        /((?:\d:b.*|octet-stream\].*)\n.*\n)(app a: connect \/\napp a: end \/) transport close/g,
+        `$1${UNKNOWN}\n$2 parse error`,
+      ],
+      [
+        /(?<=\\x00\\x09\\x09\\xff4\n.*\n)a< packet 6\na< packet 1(\napp a: connect \/\napp a: end \/) forced close/g,
+        `${UNKNOWN}$1 parse error`,
+      ],
     ],
     reason:
       "Node reads ids, counts and lengths as JavaScript reads numbers: a blank is 0, `1e0` is 1, 30 digits are 1e+30, " +
@@ -140,18 +164,26 @@ export const differences = [
     name: "to no room is to nobody",
     scripts: /^rooms .*: to no room at all/,
     changes: [[/\n[abc]< (text|packet) 42\/dyn-\d+,\["room",1\]/g, ""]],
-    reason: "In Node an empty list of rooms is no condition, so that everybody hears what was meant for a few.",
+    reason:
+      "In Node an empty list of rooms is no condition, so that everybody hears what was meant for a few.",
     gains: "whoever computes the rooms: nothing leaks when the list turns out empty",
   },
   {
     name: "packets have limits",
     scripts: /^limit that Node lacks/,
     changes: [
-      [/(a> text 42\["echo".*\n)a< text .*\n(app a: connect \/\napp a: end \/) transport close/g, `$1${CLOSE}\n$2 forced close`],
-      [/(a> text 42\["n.*\n)(app a: connect \/\napp a: end \/) transport close/g, `$1${CLOSE}\n$2 forced close`],
+      [
+        /(a> text 42\["echo".*\n)a< text .*\n(app a: connect \/\napp a: end \/) transport close/g,
+        `$1${CLOSE}\n$2 forced close`,
+      ],
+      [
+        /(a> text 42\["n.*\n)(app a: connect \/\napp a: end \/) transport close/g,
+        `$1${CLOSE}\n$2 forced close`,
+      ],
       [/(\| ok\n)(app a: connect \/\napp a: end \/) transport close/g, `$1${UNKNOWN}\n$2 parse error`],
     ],
-    reason: "Depth, event names, packets in a payload: what no application needs and an attacker likes (builder.rs names all).",
+    reason:
+      "Depth, event names, packets in a payload: what no application needs and an attacker likes (builder.rs names all).",
     gains: "everybody else on a server that is attacked",
   },
   {
@@ -171,7 +203,8 @@ export const differences = [
     reason:
       "Names are checked with both parsers; with socket.io-msgpack-parser a client may send `disconnect`, and Node runs " +
       "the handlers of that name. What is sent is what JSON knows, and bytes: a date is a string, undefined is null.",
-    gains: "servers with old and new clients behind one adapter, and applications that trust the names of events",
+    gains:
+      "servers with old and new clients behind one adapter, and applications that trust the names of events",
   },
   {
     name: "names of namespaces are taken as they are",
@@ -179,13 +212,26 @@ export const differences = [
     changes: [
       ["44/ch%20at,", "44/ch at,"],
       ["44/%C3%A9,", "44/é,"],
-      [/(dots|x\/\.\.\/chat,\n(?:a< 200.*\n)?)a< (text|packet) 40\/chat,/g, '$1a< $2 44/x/../chat,{"message":"Invalid namespace"}'],
-      [/(chat#x,\n(?:a< 200.*\n)?)a< (text|packet) 40\/chat,/g, '$1a< $2 44/chat#x,{"message":"Invalid namespace"}'],
+      [
+        /(dots|x\/\.\.\/chat,\n(?:a< 200.*\n)?)a< (text|packet) 40\/chat,/g,
+        '$1a< $2 44/x/../chat,{"message":"Invalid namespace"}',
+      ],
+      [
+        /(chat#x,\n(?:a< 200.*\n)?)a< (text|packet) 40\/chat,/g,
+        '$1a< $2 44/chat#x,{"message":"Invalid namespace"}',
+      ],
       [/\napp a: (connect|end) \/chat( .*)?/g, ""],
-      [/(\/\/chat,\n)a< close without a code\na< end((?:\n.*)*) forced close/g, '$1a< text 44//chat,{"message":"Invalid namespace"}$2 transport close'],
-      [/(\/\/chat,\n.*\n)a< packet 6\na< packet 1((?:\n.*)*) forced (?:server )?close/g, '$1a< packet 44//chat,{"message":"Invalid namespace"}$2 transport close'],
+      [
+        /(\/\/chat,\n)a< close without a code\na< end((?:\n.*)*) forced close/g,
+        '$1a< text 44//chat,{"message":"Invalid namespace"}$2 transport close',
+      ],
+      [
+        /(\/\/chat,\n.*\n)a< packet 6\na< packet 1((?:\n.*)*) forced (?:server )?close/g,
+        '$1a< packet 44//chat,{"message":"Invalid namespace"}$2 transport close',
+      ],
     ],
-    reason: "Node reads those of protocol 3 as URLs, and answers under another name than the client has asked for.",
+    reason:
+      "Node reads those of protocol 3 as URLs, and answers under another name than the client has asked for.",
     gains: "users of old clients whose namespaces are not named in ASCII",
   },
 ];

@@ -24,9 +24,10 @@ const differs = (left, right) => left.join("\n") !== right.join("\n");
 /** Both transcripts; a line that differs has a mark between. */
 function sideBySide(left, right) {
   const rows = [[" Node", " ", " the other"]];
-  for (let i = 0, j = 0; i < left.length || j < right.length; ) {
+  for (let i = 0, j = 0; i < left.length || j < right.length;) {
     if (left[i] === right[j]) rows.push([left[i++], " ", right[j++]]);
-    else if (i < left.length && j < right.length && left[i + 1] === right[j + 1]) rows.push([left[i++], "|", right[j++]]);
+    else if (i < left.length && j < right.length && left[i + 1] === right[j + 1])
+      rows.push([left[i++], "|", right[j++]]);
     else if (i < left.length && right.indexOf(left[i], j) < 0) rows.push([left[i++], "<", ""]);
     else if (j < right.length && left.indexOf(right[j], i) < 0) rows.push(["", ">", right[j++]]);
     else rows.push([left[i++] ?? "", "|", right[j++] ?? ""]);

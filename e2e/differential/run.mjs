@@ -56,16 +56,19 @@ async function compare(script, node, other, lie = (line) => line) {
 async function playKind(kind) {
   const queue = chosen.filter((script) => script.server === kind);
   const codec = codecs[kind] ?? codecs.json;
-  const [node, other] = await Promise.all([NODE, flags.server].map((command) => Server.start(command, kinds[kind], codec)));
+  const [node, other] = await Promise.all(
+    [NODE, flags.server].map((command) => Server.start(command, kinds[kind], codec)),
+  );
   const worker = async () => {
-    for (let script; (script = queue.shift()); ) {
+    for (let script; (script = queue.shift());) {
       const from = Date.now();
       count(await compare(script, node, other).catch((error) => `FAILED ${script.name}: ${error.stack}`));
       if (flags.verbose) console.log(`${script.name}: ${Date.now() - from} ms`);
     }
   };
   await Promise.all(Array.from({ length: Number(flags.jobs) }, worker));
-  for (const server of [node, other]) await server.stop().catch((error) => count(`FAILED ${kind}: ${error.message}`));
+  for (const server of [node, other])
+    await server.stop().catch((error) => count(`FAILED ${kind}: ${error.message}`));
 }
 
 /** Each lie of the reference must be found. */
@@ -84,7 +87,7 @@ async function selfTest() {
 
 const waiting = Object.keys(kinds).filter((kind) => chosen.some((script) => script.server === kind));
 const lane = async () => {
-  for (let kind; (kind = waiting.shift()); ) await playKind(kind);
+  for (let kind; (kind = waiting.shift());) await playKind(kind);
 };
 await Promise.all([lane(), lane(), lane()]);
 if (!flags.only) {

@@ -23,7 +23,10 @@ function show(bytes) {
   const text = Buffer.from(bytes).toString("utf8");
   const isText = Buffer.from(text).equals(Buffer.from(bytes));
   const shown = isText ? text : Buffer.from(bytes).toString("latin1");
-  return shown.replace(isText ? /[\0-\x1f\x7f]/g : /[^ -~]/g, (one) => `\\x${one.charCodeAt(0).toString(16).padStart(2, "0")}`);
+  return shown.replace(
+    isText ? /[\0-\x1f\x7f]/g : /[^ -~]/g,
+    (one) => `\\x${one.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
 }
 
 /** Long runs of one letter, and what is longer than a screen, are told by their length. */
@@ -168,8 +171,7 @@ export class Play {
       "all sockets have ended",
     ).catch((error) => this.#silent(error));
     for (const tag of this.app.tags(this.number).sort())
-      for (const line of this.app.lines(tag))
-        this.say(`app ${tag.replace(/^\d+/, "")}: ${line.join(" ")}`);
+      for (const line of this.app.lines(tag)) this.say(`app ${tag.replace(/^\d+/, "")}: ${line.join(" ")}`);
   }
 
   #silent(error) {
@@ -236,7 +238,13 @@ function unpack(headers, body) {
 /** A session that polls. */
 class Polling {
   constructor(play, { v, who, query, headers }) {
-    Object.assign(this, { play, v, who, query: `EIO=${v}&transport=polling&e2e=${play.tag(who)}${query}`, headers });
+    Object.assign(this, {
+      play,
+      v,
+      who,
+      query: `EIO=${v}&transport=polling&e2e=${play.tag(who)}${query}`,
+      headers,
+    });
   }
 
   async open() {
@@ -278,7 +286,7 @@ class Polling {
     if (this.v === 4) return text.split(RS);
     if (answer.header("content-type") === BINARY) return octets(answer.body);
     const packets = [];
-    for (let at = 0; at < text.length; ) {
+    for (let at = 0; at < text.length;) {
       const colon = text.indexOf(":", at);
       const to = colon + 1 + Number(text.slice(at, colon));
       packets.push(text.slice(colon + 1, to));
@@ -290,7 +298,12 @@ class Polling {
   /** A POST without waiting for its answer. */
   send(body, { headers, ...options } = {}) {
     const type = { "content-type": "text/plain;charset=UTF-8" };
-    return this.play.request("POST", this.query, { who: this.who, headers: headers ?? type, body, ...options });
+    return this.play.request("POST", this.query, {
+      who: this.who,
+      headers: headers ?? type,
+      body,
+      ...options,
+    });
   }
 
   post(body, options) {
@@ -342,7 +355,7 @@ class Polling {
         this.play.say(`${this.who}> post`);
         return this.play.say(`${this.who}< ${post.status ? describe(post) : "no answer"}`);
       }
-      for (let packets = []; !packets.includes(answer); ) {
+      for (let packets = []; !packets.includes(answer);) {
         packets = await this.#drain(answer);
         if (!packets || packets.some((packet) => packet === "1")) return;
       }
@@ -358,7 +371,7 @@ class Polling {
 
 function octets(body) {
   const packets = [];
-  for (let at = 0; at < body.length; ) {
+  for (let at = 0; at < body.length;) {
     const from = body.indexOf(255, at);
     const length = Number([...body.subarray(at + 1, from)].join(""));
     const bytes = body.subarray(from + 1, from + 1 + length);
@@ -384,14 +397,21 @@ class Ws {
   async upgrade(query, headers = {}) {
     this.tcp = this.play.tcp();
     const all = {
-      ...{ Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": KEY },
+      ...{
+        Connection: "Upgrade",
+        Upgrade: "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": KEY,
+      },
       ...headers,
     };
     const asked = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
     const path = query.startsWith("/") ? query : `${this.play.path}?${query}`;
     const shown = Object.entries(headers).map(([name, value]) => ` [${name}: ${value}]`);
     this.play.say(`${this.who}> ws ${path.replace(/[?&]e2e=\w+/, "")}${shown.join("")}`);
-    const fields = Object.entries({ host: "localhost", ...asked }).map(([name, value]) => `${name}: ${value}\r\n`);
+    const fields = Object.entries({ host: "localhost", ...asked }).map(
+      ([name, value]) => `${name}: ${value}\r\n`,
+    );
     this.tcp.write(Buffer.from(`GET ${path} HTTP/1.1\r\n${fields.join("")}\r\n`, "latin1"));
     const answer = await new Request(this.play, this.tcp, this.who).answer(true);
     this.open = answer.status === 101;
@@ -410,7 +430,8 @@ class Ws {
   frame(opcode, body, odd) {
     const { hide, ...rest } = odd ?? {};
     const how = Object.keys(rest).length > 0 ? ` ${JSON.stringify(rest)}` : "";
-    if (!hide) this.play.say(`${this.who}> ${OPCODES[opcode] ?? opcode}${how} ${show(Buffer.from(body ?? ""))}`);
+    if (!hide)
+      this.play.say(`${this.who}> ${OPCODES[opcode] ?? opcode}${how} ${show(Buffer.from(body ?? ""))}`);
     this.tcp.write(frame(opcode, body, rest));
   }
 
@@ -448,11 +469,13 @@ class Ws {
       return undefined;
     }
     const { fin, rsv, opcode, masked, payload } = got;
-    const shown = (opcode === 2 && this.play.codec.show?.(this.v === 3 ? payload.subarray(1) : payload)) || show(payload);
+    const shown =
+      (opcode === 2 && this.play.codec.show?.(this.v === 3 ? payload.subarray(1) : payload)) || show(payload);
     if (hidden && opcode !== 8 && shown === hidden) return HIDDEN;
     const odd = `${fin ? "" : " unfinished"}${rsv ? ` rsv ${rsv}` : ""}${masked ? " masked" : ""}`;
     if (opcode === 8) {
-      const code = payload.length < 2 ? "without a code" : `${payload.readUInt16BE()} ${show(payload.subarray(2))}`;
+      const code =
+        payload.length < 2 ? "without a code" : `${payload.readUInt16BE()} ${show(payload.subarray(2))}`;
       this.play.say(`${this.who}< close${odd} ${code.trim()}`);
       this.tcp.write(frame(8, payload));
       const rest = await this.tcp.rest();

@@ -99,7 +99,8 @@ export const parseAnswer = (method) => (bytes, ended) => {
   const header = (name) => headers.find(([key]) => key === name)?.[1];
   const from = head + 4;
   const done = (to, body) => [to, { status, headers, header, body }];
-  if (method === "HEAD" || status === 101 || status === 204 || status === 304) return done(from, Buffer.alloc(0));
+  if (method === "HEAD" || status === 101 || status === 204 || status === 304)
+    return done(from, Buffer.alloc(0));
   if (/chunked/i.test(header("transfer-encoding") ?? "")) return parseChunks(bytes, from, done);
   const length = header("content-length");
   if (length === undefined) return ended ? done(bytes.length, bytes.subarray(from)) : undefined;

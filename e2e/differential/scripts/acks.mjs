@@ -13,7 +13,10 @@ const hear = (a, n = 1) => (a.recv ? a.recv(n) : a.next(n));
 const rows = [
   ["answers", async (a, to) => (await say(a, to(2, '7["echo_ack",1,"two",null]')), await hear(a))],
   ["answers without arguments", async (a, to) => (await say(a, to(2, '0["echo_ack"]')), await hear(a))],
-  ["the same id twice", async (a, to) => (await say(a, to(2, '7["echo_ack",1]'), to(2, '7["echo_ack",2]')), await hear(a, 2))],
+  [
+    "the same id twice",
+    async (a, to) => (await say(a, to(2, '7["echo_ack",1]'), to(2, '7["echo_ack",2]')), await hear(a, 2)),
+  ],
   ["one that nobody gives", async (a, to) => say(a, to(2, '7["unknown"]'))],
   [
     "asked for by the server",
@@ -74,7 +77,13 @@ const rows = [
     async (a, to) => {
       await say(a, to(2, '["call_me","q"]'));
       await hear(a);
-      await say(a, to(3, "1[1]"), to(3, "4294967296[1]"), to(3, "9007199254740992[1]"), to(3, `${"9".repeat(40)}[1]`));
+      await say(
+        a,
+        to(3, "1[1]"),
+        to(3, "4294967296[1]"),
+        to(3, "9007199254740992[1]"),
+        to(3, `${"9".repeat(40)}[1]`),
+      );
       await say(a, to(3, "0[1]"));
       await hear(a);
     },

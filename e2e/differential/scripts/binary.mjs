@@ -32,7 +32,11 @@ const rows = [
   ["a placeholder as the data", '451-{"_placeholder":true,"num":0}', [1]],
   ["nothing announced", event(0, "x")],
   ["nothing announced, and an event", event(0, "x"), '42["echo",1]'],
-  ["ten", event(10, ...Array.from({ length: 10 }, (_, n) => place(n))), ...Array.from({ length: 10 }, (_, n) => [n])],
+  [
+    "ten",
+    event(10, ...Array.from({ length: 10 }, (_, n) => place(n))),
+    ...Array.from({ length: 10 }, (_, n) => [n]),
+  ],
   ["eleven", event(11, place(0))],
   ["a million", event(1_000_000, place(0))],
   ["a count with a sign", '45-1-["echo"]'],

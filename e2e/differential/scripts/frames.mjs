@@ -31,7 +31,13 @@ const rows = [
   ["UTF-8 that is none", (ws) => ws.frame(1, bytes(0x34, 0xff))],
   ["half a letter", (ws) => ws.frame(1, bytes(0x34, 0xc3))],
   ["a surrogate", (ws) => ws.frame(1, bytes(0x34, 0xed, 0xa0, 0x80))],
-  ["a letter in two parts", (ws) => (ws.frame(1, Buffer.from('42["echo","é"]').subarray(0, 12), { fin: false }), ws.frame(0, Buffer.from('42["echo","é"]').subarray(12)))],
+  [
+    "a letter in two parts",
+    (ws) => (
+      ws.frame(1, Buffer.from('42["echo","é"]').subarray(0, 12), { fin: false }),
+      ws.frame(0, Buffer.from('42["echo","é"]').subarray(12))
+    ),
+  ],
   ["bad UTF-8 in a first part", (ws) => (ws.frame(1, bytes(0x34, 0xff), { fin: false }), ws.frame(0, ""))],
   ["a long text", (ws) => ws.text(long)],
   ["a length of 2^63", (ws) => ws.raw(bytes(0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4))],
@@ -90,8 +96,14 @@ const limits = [
   ["100 kB", (ws) => ws.text(text(100_000))],
   ["1000 bytes of binary", (ws) => ws.binary(Buffer.alloc(1000))],
   ["1001 bytes of binary", (ws) => ws.binary(Buffer.alloc(1001))],
-  ["two halves of 1000", (ws) => (ws.frame(1, text(1000).slice(0, 500), { fin: false }), ws.frame(0, text(1000).slice(500)))],
-  ["parts of 1001", (ws) => (ws.frame(1, text(1001).slice(0, 500), { fin: false }), ws.frame(0, text(1001).slice(500)))],
+  [
+    "two halves of 1000",
+    (ws) => (ws.frame(1, text(1000).slice(0, 500), { fin: false }), ws.frame(0, text(1000).slice(500))),
+  ],
+  [
+    "parts of 1001",
+    (ws) => (ws.frame(1, text(1001).slice(0, 500), { fin: false }), ws.frame(0, text(1001).slice(500))),
+  ],
 ].map(([name, send]) => ({
   name: `limit over WebSocket: ${name}`,
   server: "small",

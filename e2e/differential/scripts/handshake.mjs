@@ -48,7 +48,12 @@ const requests = [
   ["another path", "GET", `/other/?${POLL}`],
   ["a path that begins so", "GET", `/socket.iox/?${POLL}`],
   ["the root", "GET", "/"],
-  ["an absolute target", "GET", "", { head: `GET http://localhost/socket.io/?${POLL} HTTP/1.1\r\nhost: localhost\r\n\r\n` }],
+  [
+    "an absolute target",
+    "GET",
+    "",
+    { head: `GET http://localhost/socket.io/?${POLL} HTTP/1.1\r\nhost: localhost\r\n\r\n` },
+  ],
   ["a fragment", "GET", `${POLL}#sid=unknown`],
   ["semicolons", "GET", "EIO=4;transport=polling"],
   ["a broken escape", "GET", `${POLL}&x=%zz%`],
@@ -80,7 +85,11 @@ const upgrades = [
   ["Upgrade in upper case", SOCKET, { Upgrade: "WEBSOCKET" }],
   ["Upgrade to something else", SOCKET, { Upgrade: "h2c" }],
   ["a sub-protocol", SOCKET, { "Sec-WebSocket-Protocol": "chat, v2" }],
-  ["an extension that is off", SOCKET, { "Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits" }],
+  [
+    "an extension that is off",
+    SOCKET,
+    { "Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits" },
+  ],
   ["the path and more", `/socket.io/more?${SOCKET}`],
 ];
 
@@ -111,7 +120,11 @@ const kinds = [
   ["path", `/own?${POLL}`],
   ["path", `/socket.io/?${POLL}`],
   ["small", POLL],
-].map(([server, target]) => ({ name: `server ${server}: GET ${target}`, server, play: (s) => s.ask("GET", target) }));
+].map(([server, target]) => ({
+  name: `server ${server}: GET ${target}`,
+  server,
+  play: (s) => s.ask("GET", target),
+}));
 
 const socketKinds = [
   ["eio4", "EIO=3&transport=websocket"],

@@ -29,7 +29,10 @@ const posts = [
   ["UTF-8", (v) => d(payload(v, '42["echo","é😀"]'))],
   ["a line feed", (v) => d(payload(v, '42["echo","\\n"]').replaceAll("\\n", "\\\\n"))],
   ["an escaped line feed", (v) => d(payload(v, '42["echo","\\\\n"]'))],
-  ["spaces as plus", (v) => `d=${payload(v, '42["echo","a b"]').replaceAll(" ", "+").replaceAll('"', "%22")}`],
+  [
+    "spaces as plus",
+    (v) => `d=${payload(v, '42["echo","a b"]').replaceAll(" ", "+").replaceAll('"', "%22")}`,
+  ],
   ["no field", (v) => encodeURIComponent(payload(v, ECHO))],
   ["an empty field", () => "d="],
   ["nothing", () => ""],
@@ -46,7 +49,7 @@ const posts = [
     async play(s) {
       const a = await s.polling({ v, query: "&j=7", join: false });
       if (v === 3) await a.get();
-      else await a.post(d("40"), form), await a.get();
+      else (await a.post(d("40"), form), await a.get());
       await a.post(body(v), options);
       // As the session has an index, what is synced is posted as a form too.
       const answer = await a.post(d(payload(v, "40/nowhere,")), form);
@@ -62,7 +65,7 @@ const separators = [4, 3].map((v) => ({
   async play(s) {
     const a = await s.polling({ v, query: "&j=7" });
     if (v === 3) await a.get();
-    else await a.post(d("40"), form), await a.get();
+    else (await a.post(d("40"), form), await a.get());
     await a.post(d(payload(v, '42["echo","\u2028\u2029</script>&<!--"]')), form);
     await a.get();
     a.left = true;

@@ -11,7 +11,10 @@ const event = (...data) => encode({ type: 2, data, nsp });
 /** Packets of a client that has joined. */
 const rows = [
   ["an event", event("echo", 1)],
-  ["all kinds of values", event("echo", 1, -1, 300, 70_000, -70_000, 5e9, 1.5, "é", null, true, [1], { a: 1 })],
+  [
+    "all kinds of values",
+    event("echo", 1, -1, 300, 70_000, -70_000, 5e9, 1.5, "é", null, true, [1], { a: 1 }),
+  ],
   ["bytes", event("echo", Buffer.from([1, 2, 3]))],
   ["a date", event("echo", new Date(1_700_000_000_123))],
   ["undefined", event("echo", undefined, { a: undefined })],
@@ -53,33 +56,85 @@ const rows = [
   ["CONNECT_ERROR", encode({ type: 4, data: "x", nsp })],
   ["DISCONNECT with data", encode({ type: 1, data: [], nsp })],
   ["more keys", encode({ type: 2, data: ["echo", 1], nsp, attachments: 1, options: { a: 1 } })],
-  ["a key twice", map([str("type"), raw(2)], [str("data"), raw(0x91), str("unknown")], [str("data"), raw(0x92), str("echo"), raw(1)], [str("nsp"), str("/")])],
-  ["a float of 32 bits", map([str("type"), raw(2)], [str("data"), raw(0x92), str("echo"), raw(0xca, 0x3f, 0xc0, 0, 0)], [str("nsp"), str("/")])],
-  ["numbers that are longer than need be", map([str("type"), raw(0xcd, 0, 2)], [str("data"), raw(0xdc, 0, 2), raw(0xd9, 4), Buffer.from("echo"), raw(0xce, 0, 0, 0, 1)], [str("nsp"), str("/")])],
-  ["an unknown extension", map([str("type"), raw(2)], [str("data"), raw(0x92), str("echo"), raw(0xd4, 7, 9)], [str("nsp"), str("/")])],
-  ["text that is no UTF-8", map([str("type"), raw(2)], [str("data"), raw(0x92), str("echo"), raw(0xa1, 0xff)], [str("nsp"), str("/")])],
+  [
+    "a key twice",
+    map(
+      [str("type"), raw(2)],
+      [str("data"), raw(0x91), str("unknown")],
+      [str("data"), raw(0x92), str("echo"), raw(1)],
+      [str("nsp"), str("/")],
+    ),
+  ],
+  [
+    "a float of 32 bits",
+    map(
+      [str("type"), raw(2)],
+      [str("data"), raw(0x92), str("echo"), raw(0xca, 0x3f, 0xc0, 0, 0)],
+      [str("nsp"), str("/")],
+    ),
+  ],
+  [
+    "numbers that are longer than need be",
+    map(
+      [str("type"), raw(0xcd, 0, 2)],
+      [str("data"), raw(0xdc, 0, 2), raw(0xd9, 4), Buffer.from("echo"), raw(0xce, 0, 0, 0, 1)],
+      [str("nsp"), str("/")],
+    ),
+  ],
+  [
+    "an unknown extension",
+    map(
+      [str("type"), raw(2)],
+      [str("data"), raw(0x92), str("echo"), raw(0xd4, 7, 9)],
+      [str("nsp"), str("/")],
+    ),
+  ],
+  [
+    "text that is no UTF-8",
+    map(
+      [str("type"), raw(2)],
+      [str("data"), raw(0x92), str("echo"), raw(0xa1, 0xff)],
+      [str("nsp"), str("/")],
+    ),
+  ],
   ["an array that is too long", raw(0xdd, 0xff, 0xff, 0xff, 0xff)],
   ["bytes that are too long", raw(0xc6, 0xff, 0xff, 0xff, 0xff)],
-  ["100 deep", map([str("type"), raw(2)], [str("data"), raw(0x92), str("echo"), raw(...Array(100).fill(0x91), 1)], [str("nsp"), str("/")])],
-  ["keys that are numbers", map([str("type"), raw(2)], [str("data"), raw(0x92), str("echo"), raw(0x81, 1, 2)], [str("nsp"), str("/")])],
+  [
+    "100 deep",
+    map(
+      [str("type"), raw(2)],
+      [str("data"), raw(0x92), str("echo"), raw(...Array(100).fill(0x91), 1)],
+      [str("nsp"), str("/")],
+    ),
+  ],
+  [
+    "keys that are numbers",
+    map(
+      [str("type"), raw(2)],
+      [str("data"), raw(0x92), str("echo"), raw(0x81, 1, 2)],
+      [str("nsp"), str("/")],
+    ),
+  ],
 ];
 
-const tables = rows.flatMap(([name, packet]) =>
-  [4, 3].map((v) => ({
-    name: `MessagePack ${v}: ${name}`,
-    server: "msgpack",
-    async play(s) {
-      const ws = await s.ws({ v });
-      if (v === 4) {
-        ws.bytes(encode({ type: 0, nsp }));
-        await ws.recv();
-      }
-      if (typeof packet === "string") ws.text(packet);
-      else ws.bytes(packet);
-      await ws.sync();
-    },
-  })),
-).filter(({ name }) => name.startsWith("MessagePack 4") || /an event|bytes$|a text/.test(name));
+const tables = rows
+  .flatMap(([name, packet]) =>
+    [4, 3].map((v) => ({
+      name: `MessagePack ${v}: ${name}`,
+      server: "msgpack",
+      async play(s) {
+        const ws = await s.ws({ v });
+        if (v === 4) {
+          ws.bytes(encode({ type: 0, nsp }));
+          await ws.recv();
+        }
+        if (typeof packet === "string") ws.text(packet);
+        else ws.bytes(packet);
+        await ws.sync();
+      },
+    })),
+  )
+  .filter(({ name }) => name.startsWith("MessagePack 4") || /an event|bytes$|a text/.test(name));
 
 /** CONNECTs, of a client that has not joined. */
 const connects = [

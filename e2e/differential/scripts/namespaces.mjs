@@ -60,12 +60,24 @@ const tables = connects.flatMap(([name, packets]) =>
 /** [name, steps] */
 const lives = [
   ["left", async (a) => say(a, "41/chat,")],
-  ["left and joined again", async (a) => (await say(a, "41/chat,"), await a.sync(), await say(a, "40/chat,"), await hear(a))],
-  ["left and used", async (a) => (await say(a, "41/chat,"), await a.sync(), await say(a, '42/chat,["echo",1]'))],
+  [
+    "left and joined again",
+    async (a) => (await say(a, "41/chat,"), await a.sync(), await say(a, "40/chat,"), await hear(a)),
+  ],
+  [
+    "left and used",
+    async (a) => (await say(a, "41/chat,"), await a.sync(), await say(a, '42/chat,["echo",1]')),
+  ],
   ["left twice", async (a) => (await say(a, "41/chat,"), await a.sync(), await say(a, "41/chat,"))],
-  ["left, used in one piece", async (a) => say(a, "41/chat,", '42/chat,["echo",1]', '41/chat,', '42["echo",2]')],
+  [
+    "left, used in one piece",
+    async (a) => say(a, "41/chat,", '42/chat,["echo",1]', "41/chat,", '42["echo",2]'),
+  ],
   ["left by the server", async (a) => (await say(a, '42/chat,["disconnect_me",false]'), await hear(a))],
-  ["left by the server, events behind it", async (a) => say(a, '42/chat,["disconnect_me",false]', '42/chat,["echo",1]', '42["echo",2]')],
+  [
+    "left by the server, events behind it",
+    async (a) => say(a, '42/chat,["disconnect_me",false]', '42/chat,["echo",1]', '42["echo",2]'),
+  ],
   [
     "left by the server and joined again",
     async (a) => {
@@ -76,11 +88,24 @@ const lives = [
       await say(a, '42/chat,["echo",1]');
     },
   ],
-  ["left by the server and used", async (a) => (await say(a, '42/chat,["disconnect_me",false]'), await hear(a), await say(a, '42/chat,["echo",1]'))],
+  [
+    "left by the server and used",
+    async (a) => (
+      await say(a, '42/chat,["disconnect_me",false]'),
+      await hear(a),
+      await say(a, '42/chat,["echo",1]')
+    ),
+  ],
   ["closed by the server", async (a) => say(a, '42/chat,["disconnect_me",true]')],
   ["its transport closed by the server", async (a) => say(a, '42/chat,["kill_transport"]')],
-  ["used by turns", async (a) => (await say(a, '42/chat,["echo",1]', '42["echo",2]', '42/chat,["echo",3]'), await hear(a, 3))],
-  ["rooms are its own", async (a) => (await say(a, '42/chat,1["join","~r"]', '422["join","~s"]'), await hear(a, 2))],
+  [
+    "used by turns",
+    async (a) => (await say(a, '42/chat,["echo",1]', '42["echo",2]', '42/chat,["echo",3]'), await hear(a, 3)),
+  ],
+  [
+    "rooms are its own",
+    async (a) => (await say(a, '42/chat,1["join","~r"]', '422["join","~s"]'), await hear(a, 2)),
+  ],
 ].flatMap(([name, steps]) =>
   sessions.map(([way, open]) => ({
     name: `namespace over ${way}: ${name}`,

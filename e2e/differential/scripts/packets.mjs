@@ -80,10 +80,9 @@ const events = [
   ["__proto__ as a key", '42["echo",{"__proto__":{"a":1},"b":2}]'],
   ["toJSON as a key", '42["echo",{"toJSON":1}]'],
   ["100 deep", deep(100)],
-  ...["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"].map((name) => [
-    `the reserved name ${name}`,
-    `42["${name}",1]`,
-  ]),
+  ...["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"].map(
+    (name) => [`the reserved name ${name}`, `42["${name}",1]`],
+  ),
   ["the name error", '42["error",1]'],
   ["the name __proto__", '42["__proto__",1]'],
   ["the name toString", '42["toString",1]'],

@@ -28,7 +28,7 @@ const bodies = [
   ["the content type of bytes", 4, ECHO, { "content-type": BINARY }],
   ["the content type of bytes and more", 4, ECHO, { "content-type": `${BINARY}; x=1` }],
   ["the content type of bytes in upper case", 4, ECHO, { "content-type": BINARY.toUpperCase() }],
-  ["chunks", 4, "5\r\n42[\"e\r\n7\r\ncho\",1]\r\n0\r\n\r\n", { ...TEXT, "transfer-encoding": "chunked" }],
+  ["chunks", 4, '5\r\n42["e\r\n7\r\ncho",1]\r\n0\r\n\r\n', { ...TEXT, "transfer-encoding": "chunked" }],
   ["a thousand events", 4, Array(1000).fill('42["unknown"]').join(RS)],
   ["nothing", 3, ""],
   ["an event", 3, payload(3, ECHO)],
@@ -82,7 +82,12 @@ const binaries = [
 
 const posts = [
   ...bodies.map(([name, v, body, headers]) => ({ name: `POST of protocol ${v}: ${name}`, v, body, headers })),
-  ...binaries.map(([name, body]) => ({ name: `POST of bytes: ${name}`, v: 3, body, headers: { "content-type": BINARY } })),
+  ...binaries.map(([name, body]) => ({
+    name: `POST of bytes: ${name}`,
+    v: 3,
+    body,
+    headers: { "content-type": BINARY },
+  })),
 ].map(({ name, v, body, headers = TEXT }) => ({
   name,
   async play(s) {
@@ -137,7 +142,10 @@ const overlaps = both.flatMap((v) => [
       const a = await s.polling({ v, join: true });
       const first = a.send("", { headers: { ...TEXT, "content-length": "100", expect: "100-continue" } });
       // The server's word that the first has arrived.
-      await first.tcp.take((bytes) => bytes.includes("\r\n\r\n") && [bytes.indexOf("\r\n\r\n") + 4, true], "100");
+      await first.tcp.take(
+        (bytes) => bytes.includes("\r\n\r\n") && [bytes.indexOf("\r\n\r\n") + 4, true],
+        "100",
+      );
       await a.post(payload(v, ECHO));
       await a.get();
     },

@@ -265,6 +265,32 @@ const both = [4, 3].flatMap((v) => [
   },
 ]);
 
+/** A probe where there is nothing to upgrade. */
+const inVain = [4, 3].flatMap((v) => [
+  {
+    name: `upgrade ${v}: a probe where none are allowed`,
+    server: "noUpgrades",
+    async play(s) {
+      const [a, ws] = await candidate(s, { v });
+      ws.text("2probe");
+      await ws.closed();
+      await a.emit(ECHO);
+      await a.next();
+    },
+  },
+  {
+    name: `upgrade ${v}: a probe for a session that is a WebSocket already`,
+    server: "hasty",
+    async play(s) {
+      const ws = await s.ws({ v, join: true });
+      const other = await s.ws({ v, sid: ws.sid, who: "b" });
+      other.text("2probe");
+      await other.closed();
+      await ws.sync();
+    },
+  },
+]);
+
 const toPolling = {
   name: "upgrade: to polling",
   async play(s) {
@@ -275,4 +301,4 @@ const toPolling = {
   },
 };
 
-export const upgrade = [firsts, both, toPolling].flat();
+export const upgrade = [firsts, both, inVain, toPolling].flat();

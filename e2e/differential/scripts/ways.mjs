@@ -23,7 +23,8 @@ function overWebSocket(ws, packets) {
 // Here protocol 3 as text, with base64.
 async function overPolling(polling, packets) {
   const type = polling.v === 4 ? "" : "4";
-  const text = (packet) => (typeof packet === "string" ? packet : `b${type}${Buffer.from(packet).toString("base64")}`);
+  const text = (packet) =>
+    typeof packet === "string" ? packet : `b${type}${Buffer.from(packet).toString("base64")}`;
   await polling.post(payload(polling.v, ...packets.map(text)));
 }
 

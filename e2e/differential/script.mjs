@@ -58,7 +58,7 @@ export class Play {
       if (!this.#ids.has(id)) this.#ids.set(id, `<id${this.#ids.size + 1}>`);
     for (const [id, name] of this.#ids) text = text.replaceAll(id, name);
     // Lists that the application sorts by ids, which are random.
-    return text.replace(/("<id\d+>",)+"<id\d+>"/g, (list) => list.split(",").sort().join(","));
+    return text.replace(/("[^",]*<id\d+>",)+"[^",]*<id\d+>"/g, (list) => list.split(",").sort().join(","));
   }
 
   /** From now on, `text` is shown as `name`: an offset, say. */

@@ -12,8 +12,8 @@ const STEADY = "--log --ping-interval 25000";
 /** The flags of each kind of server; reference.mjs says what they do. */
 export const kinds = {
   plain: STEADY,
-  beat: "--log --ping-interval 600 --ping-timeout 1500",
-  hasty: `${STEADY} --connect-timeout 500 --upgrade-timeout 500`,
+  beat: "--log --ping-interval 800 --ping-timeout 2500",
+  hasty: `${STEADY} --connect-timeout 1500 --upgrade-timeout 1500`,
   small: `${STEADY} --max-payload 1000`,
   eio4: `${STEADY} --no-eio3`,
   cors: `${STEADY} --cors http://a.example`,
@@ -24,11 +24,14 @@ export const kinds = {
   door: `${STEADY} --cookie --allow-request`,
   pollingOnly: `${STEADY} --transports polling`,
   websocketOnly: `${STEADY} --transports websocket`,
-  noUpgrades: `${STEADY} --no-upgrades --upgrade-timeout 500`,
+  noUpgrades: `${STEADY} --no-upgrades --upgrade-timeout 1500`,
   path: `${STEADY} --path /own/path --no-trailing-slash`,
   msgpack: `${STEADY} --msgpack`,
   recovery: `${STEADY} --recovery`,
 };
+
+/** Those whose scripts wait for timers: they are played first, while nothing else needs the processors. */
+export const timed = ["beat", "hasty", "noUpgrades"];
 
 const BARRIER = '{"type":4,"nsp":"/nowhere","data":{"message":"Invalid namespace"}}';
 

@@ -6,7 +6,7 @@ import { connect } from "node:net";
 
 /** How long anything may take before a script gives up on it. Only a server that says nothing is ever waited for so
  *  long. */
-export const PATIENCE = 8_000;
+export const PATIENCE = 10_000;
 
 /** Nothing came in time. */
 export class Silence extends Error {}

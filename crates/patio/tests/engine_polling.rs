@@ -383,8 +383,11 @@ async fn jsonp_wraps_payloads_of_both_revisions() {
     }
     // A form without the field is no payload.
     let (mut polling, _) = open(&engine, V4).await;
-    polling.posts.send("POST", &format!("{}&j=0", polling.target()), &[], b"e=4x").await;
-    assert_eq!(polling.posts.response().await.brief(), (200, "ok"));
+    // A form without the field is no payload; one that is empty is a bad one.
+    for body in [&b"e=4x"[..], b"d="] {
+        polling.posts.send("POST", &format!("{}&j=0", polling.target()), &[], body).await;
+        assert_eq!(polling.posts.response().await.brief(), (200, "ok"));
+    }
     assert_eq!(engine.closed().await, "parse error");
 }
 

@@ -1,5 +1,5 @@
 // Heartbeats. Time itself is not compared, only what comes, in which order, and why a session ends: pings come every
-// 600 ms here, and an answer may take a second and a half.
+// 800 ms here, and an answer may take two seconds and a half.
 
 const ways = [
   ["WebSocket", (s, options) => s.ws(options)],

@@ -368,27 +368,27 @@ mod tests {
 
     #[test]
     fn takes_the_first_subprotocol() {
-        let subprotocol =
-            |lists: &'static [&'static str]| super::subprotocol(|_| lists.iter().map(|list| list.as_bytes()));
-        assert_eq!(subprotocol(&[]), Ok(None));
-        assert_eq!(subprotocol(&["chat"]), Ok(Some(&b"chat"[..])));
-        assert_eq!(subprotocol(&[" chat ,\tv2", "v3"]), Ok(Some(&b"chat"[..])));
+        let first =
+            |lists: &'static [&'static str]| subprotocol(|_| lists.iter().map(|list| list.as_bytes()));
+        assert_eq!(first(&[]), Ok(None));
+        assert_eq!(first(&["chat"]), Ok(Some(&b"chat"[..])));
+        assert_eq!(first(&[" chat ,\tv2", "v3"]), Ok(Some(&b"chat"[..])));
         for bad in [&[""][..], &["a,"], &["a,,b"], &["a b"], &["a,a"], &["a", "a"], &["a;b"]] {
-            assert_eq!(subprotocol(bad), Err(Error::Protocol), "{bad:?}");
+            assert_eq!(first(bad), Err(Error::Protocol), "{bad:?}");
         }
     }
 
     #[test]
     fn knows_an_upgrade() {
-        let is_upgrade = |fields: &'static [(&'static str, &'static str)]| {
-            super::is_upgrade(|name| {
+        let asks = |fields: &'static [(&'static str, &'static str)]| {
+            is_upgrade(|name| {
                 fields.iter().filter(move |(other, _)| *other == name).map(|(_, value)| value.as_bytes())
             })
         };
-        assert!(is_upgrade(REQUEST));
-        assert!(is_upgrade(&[("upgrade", "h2c"), ("connection", "upgrade")]));
-        assert!(!is_upgrade(&[("upgrade", "websocket"), ("connection", "keep-alive")]));
-        assert!(!is_upgrade(&[("connection", "upgrade")]));
+        assert!(asks(REQUEST));
+        assert!(asks(&[("upgrade", "h2c"), ("connection", "upgrade")]));
+        assert!(!asks(&[("upgrade", "websocket"), ("connection", "keep-alive")]));
+        assert!(!asks(&[("connection", "upgrade")]));
     }
 
     #[test]

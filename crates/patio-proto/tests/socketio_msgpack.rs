@@ -279,6 +279,9 @@ fn read_from_any_encoder() {
         ("d5 ff 00 00", Value::Array(vec![Value::Int(-1), binary(&[0, 0])])),
         ("c7 0c ff 00 00 00 00 00 00 00 00 00 00 00 00", Value::Date(0)),
         ("c7 0c ff 00 00 00 00 7f ff ff ff ff ff ff ff", Value::Date(i64::MAX)),
+        ("c7 0c ff 00 00 00 00 80 00 00 00 00 00 00 00", Value::Date(i64::MIN)),
+        // Its second begins before the first millisecond that there is.
+        ("c7 0c ff 0b 71 b0 00 ff df 3b 64 5a 1c ac 08", Value::Date(i64::MIN)),
         ("ca 3f 80 00 00", Value::Int(1)),
         ("cb 40 00 00 00 00 00 00 00", Value::Int(2)),
         ("cf ff ff ff ff ff ff ff ff", Value::Uint(u64::MAX)),

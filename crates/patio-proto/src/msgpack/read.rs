@@ -243,5 +243,7 @@ fn timestamp(kind: i8, data: &[u8]) -> Option<i64> {
         }
         _ => return None,
     };
-    Some(seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000))
+    // Wider than the result: the last second of `i64` begins before its first millisecond.
+    let millis = i128::from(seconds) * 1000 + i128::from(nanos / 1_000_000);
+    Some(i64::try_from(millis).unwrap_or(if millis < 0 { i64::MIN } else { i64::MAX }))
 }

@@ -1,0 +1,4 @@
+//! See [`patio_fuzz::packets_json`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| patio_fuzz::packets_json::run(data));

@@ -7,7 +7,8 @@
 #![cfg(all(feature = "serve", target_os = "linux"))]
 
 #[expect(dead_code, reason = "each test file uses a part")]
-mod support;
+#[path = "support/clients/mod.rs"]
+mod clients;
 
 use std::{
     env,
@@ -17,8 +18,8 @@ use std::{
     time::Duration,
 };
 
+use clients::{Connector, PollingClient, Stream, V4, WsClient};
 use patio::{Server as Patio, Socket, Transport};
-use support::{Connector, PollingClient, Stream, V4, WsClient};
 use tokio::{net::TcpStream, task::JoinSet};
 
 /// Connections whose cost is measured.
@@ -219,7 +220,7 @@ async fn open(connector: Connector) -> WsClient {
     let mut polling = PollingClient::open(&connector, V4, "", &CHROMIUM).await;
     polling.join("/").await;
     polling.start_poll().await;
-    let target = support::target(&format!("EIO=4&transport=websocket&sid={}", polling.sid()));
+    let target = clients::target(&format!("EIO=4&transport=websocket&sid={}", polling.sid()));
     let mut ws = WsClient::handshake(connector().await, &target, &CHROMIUM_UPGRADE).await.ok().unwrap();
     ws.send("2probe").await;
     assert_eq!(ws.text().await, "3probe");

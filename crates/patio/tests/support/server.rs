@@ -2,7 +2,6 @@
 
 use std::{convert::Infallible, error::Error, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
@@ -18,7 +17,7 @@ use tokio::{
 };
 use tower_service::Service;
 
-use super::{Eio, Http, PollingClient, Response, Stream, Watched, WsClient, soon, target};
+use super::{Connector, Eio, Http, PollingClient, Response, Stream, Watched, WsClient, soon, target};
 
 /// A server on a free port of 127.0.0.1; it ends with the test's runtime.
 pub(crate) struct Server {
@@ -201,9 +200,6 @@ pub(crate) struct Net {
     /// One permit for each GET that waits or waited in the server.
     polls: Arc<Semaphore>,
 }
-
-/// Makes a connection.
-pub(crate) type Connector = Arc<dyn Fn() -> BoxFuture<'static, Stream> + Send + Sync>;
 
 /// What can be served.
 pub(crate) trait Serve:

@@ -1,6 +1,6 @@
 //! Raw HTTP/1.1 for tests: requests on a connection that stays open, and their answers.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -20,6 +20,9 @@ pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
 
 pub(crate) type Stream = Box<dyn Io>;
+
+/// Makes a connection.
+pub(crate) type Connector = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Stream> + Send>> + Send + Sync>;
 
 /// An HTTP/1.1 connection that stays open from request to request.
 pub(crate) struct Http {

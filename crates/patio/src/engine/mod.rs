@@ -190,6 +190,11 @@ impl<A: Application> Engine<A> {
         self.sessions.lock().len()
     }
 
+    /// How many deadlines the timers know.
+    pub(crate) fn listed_timers(&self) -> usize {
+        self.timers.listed()
+    }
+
     /// All sessions, for a shutdown.
     pub(crate) fn sessions(&self) -> Vec<Arc<Session<A>>> {
         self.sessions.lock().iter().cloned().collect()

@@ -75,6 +75,11 @@ impl Timers {
             self.0.earlier.notify_one();
         }
     }
+
+    /// How many looks are listed, those at sessions that have ended among them.
+    pub(crate) fn listed(&self) -> usize {
+        self.0.ticks.lock().values().map(Vec::len).sum()
+    }
 }
 
 impl Drop for Timers {
@@ -135,6 +140,33 @@ mod tests {
             ping_timeout: Duration::from_secs(60),
             ..Timing::default()
         };
+        let (engine, session) = open(timing);
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_secs(10) + 2 * engine.timers.0.tick).await;
+            session.receive(Packet::Pong(Text::default()));
+        }
+        assert!(!session.is_closed());
+        let listed = engine.timers.listed();
+        assert!(listed <= 8, "{listed}");
+    }
+
+    /// A session is forgotten when it ends, not when its client should have joined a namespace.
+    #[tokio::test(start_paused = true)]
+    async fn no_deadline_is_left_of_a_session_that_timed_out() {
+        let timing = Timing {
+            ping_interval: Duration::from_secs(10),
+            ping_timeout: Duration::from_secs(10),
+            ..Timing::default()
+        };
+        let (engine, session) = open(timing);
+        session.set_deadline(Some(Instant::now() + Duration::from_secs(60)));
+        tokio::time::sleep(Duration::from_secs(20) + 4 * engine.timers.0.tick).await;
+        assert!(session.is_closed());
+        assert_eq!(engine.timers.listed(), 0);
+    }
+
+    /// A session over polling.
+    fn open(timing: Timing) -> (Arc<Engine<Plain>>, Arc<Session<Plain>>) {
         let handler: Box<dyn Handler> = Box::new(|_: &Client, _: Message| ());
         let engine: Arc<Engine<Plain>> =
             Arc::new(Engine::new(Config { timing, ..Config::default() }, handler));
@@ -150,12 +182,6 @@ mod tests {
             engine::Session::open(Protocol::V4, Transport::Polling, &timing, now),
             (Sink::Polling(None), false),
         );
-        for _ in 0..100 {
-            tokio::time::sleep(Duration::from_secs(10) + 2 * engine.timers.0.tick).await;
-            session.receive(Packet::Pong(Text::default()));
-        }
-        assert!(!session.is_closed());
-        let listed: usize = engine.timers.0.ticks.lock().values().map(Vec::len).sum();
-        assert!(listed <= 8, "{listed}");
+        (engine, session)
     }
 }

@@ -198,6 +198,12 @@ impl EngineHandle<'_> {
     pub fn clients_count(&self) -> usize {
         self.0.clients_count()
     }
+
+    /// How many deadlines of connections are listed: for the tests that none is remembered for ever.
+    #[doc(hidden)]
+    pub fn listed_timers(&self) -> usize {
+        self.0.listed_timers()
+    }
 }
 
 impl fmt::Debug for Server {

@@ -293,6 +293,10 @@ impl<A: Application> Session<A> {
     }
 
     fn arm(self: &Arc<Self>, link: &mut Link) {
+        if link.machine.is_closed() {
+            // What is listed keeps the memory of this session: not until its client should have joined a namespace.
+            return;
+        }
         let heart = link.machine.deadline().map(Instant::from_std);
         let Some(next) = heart.into_iter().chain(link.app_deadline).min() else { return };
         if link.armed.is_none_or(|armed| next < armed) {

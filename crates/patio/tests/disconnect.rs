@@ -235,6 +235,40 @@ async fn handlers_in_flight_run_to_their_end() {
     assert_eq!(server.io.of("/").room_len("late"), 0);
 }
 
+/// Also where nothing else is left of the connection, and nothing else was running.
+#[tokio::test]
+async fn handlers_of_the_end_run_to_their_end() {
+    let namespace = Namespace::new().on_disconnecting(async || {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    });
+    let server = Server::start(Patio::builder().namespace("/", namespace)).await;
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    server.io.on_disconnect(async move |reason: DisconnectReason| {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        ended.send(reason.to_string()).unwrap();
+    });
+    let (client, _) = join(&server).await;
+    drop(client);
+    assert_eq!(soon(ends.recv()).await.unwrap(), "transport close");
+    let (mut client, _) = join(&server).await;
+    client.send_raw(b"\x81\x012").await;
+    assert_eq!(soon(ends.recv()).await.unwrap(), "transport error");
+    drop(client);
+    let (mut client, socket) = join(&server).await;
+    socket.conn().close();
+    client.closes_silently().await;
+    drop(client);
+    assert_eq!(soon(ends.recv()).await.unwrap(), "forced close");
+    let mut polling = server.polling(V4).await;
+    polling.join("/").await;
+    polling.post("1").await;
+    assert_eq!(soon(ends.recv()).await.unwrap(), "transport close");
+    let direct = Direct::joined(&server.io, true).await;
+    drop(direct);
+    soon(server.io.close()).await;
+    assert_eq!(ends.try_recv().unwrap(), "server shutting down");
+}
+
 #[tokio::test]
 async fn many_may_wait_for_the_end() {
     let server = start().await;

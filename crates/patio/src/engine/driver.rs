@@ -226,7 +226,7 @@ impl<A: Application> Future for Driver<A> {
             let _ = this.write(cx);
         }
         let read = A::wants_more(&this.inbox);
-        let running = A::poll(&this.session, &mut this.inbox, cx).is_pending();
+        let mut running = A::poll(&this.session, &mut this.inbox, cx).is_pending();
         if !read && A::wants_more(&this.inbox) {
             // What was not read before is read now; nobody else would wake this task for it.
             cx.waker().wake_by_ref();
@@ -240,13 +240,14 @@ impl<A: Application> Future for Driver<A> {
             }
             if let Some(reason) = this.session.ended() {
                 A::closed(&this.session, &mut this.inbox, reason);
+                // What the end has started may wait for something, and nothing else may be left to wait for.
+                running = A::poll(&this.session, &mut this.inbox, cx).is_pending();
                 let timing = &this.session.engine().config.timing;
                 let time = match this.stream {
                     Some(_) => WEBSOCKET_FAREWELL,
                     None => POLLING_FAREWELL.min(timing.ping_interval + timing.ping_timeout),
                 };
                 this.phase = Phase::Farewell(Box::pin(sleep_until(Instant::now() + time)));
-                cx.waker().wake_by_ref();
             }
         }
         drop(turn);

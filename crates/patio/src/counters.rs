@@ -75,7 +75,7 @@ counters! {
     handler_errors,
     /// Handlers whose arguments were not what the client sent.
     extract_errors,
-    /// Handlers and middlewares that panicked.
+    /// Handlers, middlewares, listeners and hooks that panicked.
     panics,
     /// Acknowledgements that came for no request, or too late.
     unknown_acks,

@@ -34,6 +34,7 @@ use tower_service::Service;
 
 use crate::{
     config::Config,
+    counters::CounterSnapshot,
     engine::{Application, Engine, Handshake, flush::Turn, request, session::Session},
     reason::DisconnectReason,
     service::NotFound,
@@ -42,6 +43,10 @@ use crate::{
 /// What an application does with its clients. A closure that takes a client and a message is one.
 ///
 /// The methods run in the client's task, one at a time; they must not block.
+///
+/// A panic in [`opened`](Self::opened) or [`message`](Self::message) closes that client's connection, because nobody
+/// knows how far it got with what the client has sent: the reason is `forced close`, and [`closed`](Self::closed) is
+/// called as for any other. It is counted in `panics`, and other clients do not notice.
 pub trait Handler: Send + Sync + 'static {
     /// A client has connected. `engine.on("connection")` in Engine.IO.
     fn opened(&self, client: &Client) {
@@ -123,6 +128,11 @@ impl EngineIo {
         self.0.clients_count()
     }
 
+    /// What was dropped, refused or failed since the server's start, by reason.
+    pub fn counters(&self) -> CounterSnapshot {
+        self.0.counters.snapshot()
+    }
+
     /// Closes all connections, with the reason `server shutting down`, and waits until they have ended, at most 10 s.
     /// New clients are refused from now on. `engine.close()` in Engine.IO.
     pub async fn close(&self) {
@@ -164,11 +174,11 @@ impl Application for Plain {
     }
 
     fn opened(session: &Arc<Session<Self>>, (): &mut ()) {
-        session.engine().shared.opened(&Client(Arc::clone(session)));
+        call(session, |handler, client| handler.opened(client));
     }
 
     fn message(session: &Arc<Session<Self>>, (): &mut (), message: Message) {
-        session.engine().shared.message(&Client(Arc::clone(session)), message);
+        call(session, |handler, client| handler.message(client, message));
     }
 
     fn wants_more((): &()) -> bool {
@@ -182,8 +192,16 @@ impl Application for Plain {
     fn due(_: &Arc<Session<Self>>, (): &mut ()) {}
 
     fn closed(session: &Arc<Session<Self>>, (): &mut (), reason: CloseReason) {
-        session.engine().shared.closed(&Client(Arc::clone(session)), reason.into());
+        call(session, |handler, client| handler.closed(client, reason.into()));
     }
 
     fn abandoned(_: &Arc<Session<Self>>, (): &mut ()) {}
+}
+
+/// Calls the application; a panic of it closes the connection. One that is closing is not closed again.
+fn call(session: &Arc<Session<Plain>>, call: impl FnOnce(&dyn Handler, &Client)) {
+    let engine = session.engine();
+    if engine.counters.guard(|| call(&*engine.shared, &Client(Arc::clone(session)))).is_none() {
+        session.close(CloseReason::ForcedClose);
+    }
 }

@@ -9,6 +9,8 @@ use std::{
 
 use parking_lot::Mutex;
 
+use crate::guard::Kept;
+
 /// Typed values of one socket that never leave this server; at most one of each type.
 ///
 /// For what other servers shall see there is `socket.data`. A type of your own, not `String` or `u64`, keeps apart what
@@ -27,13 +29,14 @@ type Entries = Vec<Entry>;
 struct Entry {
     id: TypeId,
     name: &'static str,
-    value: Arc<dyn Any + Send + Sync>,
+    value: Kept<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Extensions {
     /// Stores `value` and returns the former one of that type.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
-        let entry = Entry { id: TypeId::of::<T>(), name: type_name::<T>(), value: Arc::new(value) };
+        let entry =
+            Entry { id: TypeId::of::<T>(), name: type_name::<T>(), value: Kept::new(Arc::new(value)) };
         let old = {
             let mut entries = self.entries.lock();
             let entries = entries.get_or_insert_default();
@@ -90,7 +93,7 @@ impl Entry {
     }
 
     fn into_value<T: Clone + Send + Sync + 'static>(self) -> Option<T> {
-        let value = self.value.downcast().ok()?;
+        let value = self.value.into_inner().downcast().ok()?;
         Some(Arc::try_unwrap(value).unwrap_or_else(|shared| T::clone(&shared)))
     }
 }

@@ -80,7 +80,8 @@
 //! long belongs into `tokio::task::spawn_blocking`.
 //!
 //! What a handler returns is the acknowledgement: `()` acknowledges without arguments when the handler ends. A panic ends
-//! its handler and nothing else.
+//! its handler and nothing else. So it is with all that users give: a middleware, `allow_request`, `generate_id` or a
+//! predicate that panics refuses, a hook or a listener is passed over, and [`Server::counters`] counts it.
 //!
 //! # Features
 //!
@@ -129,6 +130,7 @@ mod builder;
 mod config;
 mod counters;
 mod error;
+mod guard;
 mod server;
 
 /// What adapters are made of: the crate `patio-adapter`.

@@ -69,10 +69,10 @@ where
             && let Some(answer) = client.respond(name, request.method(), request.headers())
         {
             let mut headers = HeaderMap::new();
-            let preflight = config
-                .cors
-                .as_ref()
-                .map(|cors| cors.apply(request.method(), request.headers(), &mut headers));
+            let preflight = config.cors.as_ref().and_then(|cors| {
+                let apply = || cors.apply(request.method(), request.headers(), &mut headers);
+                self.engine.counters.guard(apply)
+            });
             let mut answer = match preflight {
                 Some(Preflight::Answer(status)) => {
                     let mut answer = Response::new(Bytes::new());

@@ -13,13 +13,8 @@ use std::{
     time::Duration,
 };
 
-use patio::{
-    DisconnectReason, Namespace, Reply, Server as Patio, Socket,
-    extract::{Call, Data, Event, Extension, FromParts},
-    handler::HandlerError,
-};
+use patio::{DisconnectReason, Namespace, Reply, Server as Patio, Socket, extract::Extension};
 use patio_proto::ws;
-use serde::{Serialize, Serializer};
 use support::{Http, Server, V4, WsClient, direct::Direct, soon};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -291,107 +286,6 @@ async fn many_may_wait_for_the_end() {
         soon(wait).await.unwrap();
     }
     soon(socket.closed()).await;
-}
-
-/// Panics when it is serialised.
-struct Bomb;
-
-impl Serialize for Bomb {
-    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        panic!("a bomb")
-    }
-}
-
-/// An extractor that panics.
-struct Broken;
-
-impl FromParts for Broken {
-    type Rejection = &'static str;
-
-    fn from_parts(_: &mut Call) -> Result<Self, &'static str> {
-        panic!("an extractor")
-    }
-}
-
-/// What the handlers of the next test do. With a return type, for a handler that never returns is none.
-fn boom(what: &str) {
-    panic!("{what}")
-}
-
-/// Wherever user code panics, it ends that and nothing else.
-#[tokio::test]
-async fn a_panic_ends_what_panicked_and_nothing_else() {
-    let failed = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&failed);
-    let namespace = Namespace::new()
-        .on_connect(async || boom("at once"))
-        .on_connect(async || {
-            tokio::task::yield_now().await;
-            boom("later")
-        })
-        .on_connect(async |socket: Socket| {
-            tokio::task::yield_now().await;
-            socket.join("r");
-        })
-        .on_any(async || boom("any"))
-        .packet_middleware(async |Event(event): Event| {
-            assert!(event != "middleware", "a packet middleware");
-        })
-        .on("now", async || boom("now"))
-        .on("later", async || {
-            tokio::task::yield_now().await;
-            boom("later")
-        })
-        .on("extract", async |_: Broken| ())
-        .on("reply", async || Reply(Bomb))
-        .on("emit", async |socket: Socket| socket.broadcast().emit("x", &Bomb))
-        .on("fine", async |Data(n): Data<u8>| Reply(n))
-        .on_room_event(|_| boom("a room event"))
-        .on_disconnecting(async || boom("disconnecting"))
-        .on_disconnect(async |_: Broken| ())
-        .on_disconnect(async || boom("disconnect"));
-    let builder = Patio::builder()
-        .namespace("/", namespace)
-        .namespace("/refused", Namespace::new().middleware(async || boom("a middleware")))
-        .on_handler_error(move |failed: &patio::FailedHandler<'_>| {
-            assert!(matches!(failed.error, HandlerError::Panicked(_)), "{}", failed.error);
-            log.lock().unwrap().push(failed.error.to_string());
-            boom("the listener itself");
-        });
-    let server = Server::start(builder).await;
-    let (mut other, neighbour) = join(&server).await;
-    let (mut client, socket) = join(&server).await;
-    socket.on_any_outgoing(|_, _| boom("outgoing"));
-    socket.on_disconnect(async || boom("its own"));
-    server.until(|io| io.of("/").room_len("r") == 2).await;
-    for event in ["now", "later", "extract", "reply", "emit", "middleware"] {
-        client.send(&format!(r#"421["{event}"]"#)).await;
-        client.send(r#"422["fine",7]"#).await;
-        assert_eq!(client.text().await, "432[7]", "{event}");
-    }
-    client.send("40/refused,").await;
-    assert_eq!(client.text().await, r#"44/refused,{"message":"Internal server error"}"#);
-    assert!(server.io.of("/refused").is_empty());
-    // A listener that panics keeps a broadcast from nobody.
-    server.io.to("r").emit("all", &1).unwrap();
-    assert_eq!(client.text().await, r#"42["all",1]"#);
-    assert_eq!(other.text().await, r#"42["all",1]"#);
-    neighbour.leave("r");
-    client.send("41").await;
-    assert_eq!(server.reason().await, "client namespace disconnect");
-    assert_eq!(server.io.of("/").rooms(), [neighbour.id().clone()]);
-    drop(other);
-    assert_eq!(server.reason().await, "transport close");
-    drop(client);
-    everybody_left(&server).await;
-    server.until(|io| io.engine().clients_count() == 0).await;
-    assert_eq!(server.io.counters().panics, failed.lock().unwrap().len() as u64);
-    for panicked in
-        ["now", "later", "an extractor", "a bomb", "a packet middleware", "any", "outgoing", "its own"]
-    {
-        let text = format!("the handler panicked: {panicked}");
-        assert!(failed.lock().unwrap().iter().any(|error| error.starts_with(&text)), "{panicked}");
-    }
 }
 
 /// Values that closures and extensions of sockets hold are dropped with the end of the socket, even if a closure holds

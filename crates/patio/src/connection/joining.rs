@@ -53,7 +53,8 @@ impl Driver<'_> {
             }
             state.namespaces.push(Member::Connecting(nsp.clone()));
         }
-        let Some(hub) = engine.shared.enter(&engine, &nsp, auth.as_ref()) else {
+        let hub = engine.counters.guard(|| engine.shared.enter(&engine, &nsp, auth.as_ref())).flatten();
+        let Some(hub) = hub else {
             self.session.app.state.lock().remove(&nsp);
             return self.refuse_as_object(&nsp, &Refusal::new("Invalid namespace"));
         };
@@ -76,7 +77,10 @@ impl Driver<'_> {
         let session = Arc::clone(self.session);
         self.start_flow(async move {
             let restored = match returning {
-                Some((pid, offset)) => hub.adapter().restore(&pid, &offset).await,
+                Some((pid, offset)) => {
+                    let restore = async { hub.adapter().restore(&pid, &offset).await };
+                    session.engine().counters.guard_async(restore).await.flatten()
+                }
                 None => None,
             };
             // The former connection may still stand: then it is nobody's state to take.
@@ -126,7 +130,7 @@ impl Driver<'_> {
         if self.session.is_closed() {
             if let Some(restored) = restored {
                 // The adapter may have given it away for good: the client has not got it.
-                socket.hub().adapter().persist(restored.session);
+                socket.hub().persist(restored.session);
             }
             return self.unconnected(&socket);
         }
@@ -165,9 +169,9 @@ impl Driver<'_> {
             return self.begin_anew(&socket);
         }
         self.session.app.state.lock().set(Member::Restoring(socket.clone()));
-        let replay = hub.adapter().replay(&restored.cursor, &hub.rooms_of(&socket));
         self.start_flow(async move {
-            let replayed = replay.await;
+            let replay = async { hub.adapter().replay(&restored.cursor, &hub.rooms_of(&socket)).await };
+            let replayed = socket.session().engine().counters.guard_async(replay).await.flatten();
             Done::Replayed { socket, restored, replayed }
         });
     }

@@ -124,7 +124,7 @@ impl Connection {
             socket.withdraw();
             // The adapter may have given it away for good: the client has not got it.
             if let Some(record) = record {
-                socket.hub().adapter().persist(record);
+                socket.hub().persist(record);
             }
         }
     }
@@ -162,7 +162,7 @@ impl Application for Connection {
 
     fn new(engine: &Arc<Engine<Self>>, request: &::http::Extensions) -> Self {
         let connection = Self::default();
-        engine.shared.pickers.pick(request, &connection.extensions);
+        engine.shared.pickers.pick(&engine.counters, request, &connection.extensions);
         connection
     }
 
@@ -203,12 +203,13 @@ impl Application for Connection {
             if socket.end(reason.into())
                 && let Some(record) = record
             {
-                socket.hub().adapter().persist(record);
+                socket.hub().persist(record);
             }
         }
         session.app.withdraw(driver.recoverable(reason));
         driver.commands();
-        session.app.state.lock().namespaces.clear();
+        // Dropped here, after the lock: sockets hold what is the user's.
+        drop(std::mem::take(&mut session.app.state.lock().namespaces));
         driver.forget_parked();
     }
 
@@ -218,12 +219,8 @@ impl Application for Connection {
             socket.clear();
         }
         session.app.withdraw(false);
-        let commands = {
-            let mut state = session.app.state.lock();
-            state.namespaces.clear();
-            std::mem::take(&mut state.commands)
-        };
-        drop(commands);
+        let left = std::mem::take(&mut *session.app.state.lock());
+        drop(left);
         inbox.running = None;
         inbox.parked = None;
     }

@@ -20,6 +20,7 @@ use patio_adapter::{Replayed, Restored};
 use super::{Command, Driver, Member, events::Event};
 use crate::{
     engine::flush::Turn,
+    guard::Kept,
     handler::{
         Call, HandlerError, erased,
         kind::{Kind as HandlerKind, Running},
@@ -37,7 +38,7 @@ enum Work {
     Event {
         socket: Socket,
         event: Box<str>,
-        future: Running<Result<(), HandlerError>>,
+        future: Kept<Running<Result<(), HandlerError>>>,
     },
     Flow(BoxFuture<'static, Done>),
 }
@@ -75,7 +76,7 @@ impl Future for Job {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Done> {
         match &mut self.0 {
             Work::Event { socket, event, future } => {
-                let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+                let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx)));
                 let polled = polled.unwrap_or_else(|panic| Poll::Ready(Err(HandlerError::panicked(panic))));
                 polled.map(|outcome| match outcome {
                     Ok(()) => Done::Nothing,
@@ -105,7 +106,7 @@ impl Driver<'_> {
     }
 
     /// Runs a handler of an event, whose name is noted only once it may still be needed.
-    pub(super) fn start_handler(&mut self, event: &Event, future: Running<Result<(), HandlerError>>) {
+    pub(super) fn start_handler(&mut self, event: &Event, future: Kept<Running<Result<(), HandlerError>>>) {
         let mut job = Job(Work::Event { socket: event.socket.clone(), event: Box::default(), future });
         match job.poll_once() {
             Poll::Ready(Done::Failed { socket, error, .. }) => {

@@ -79,7 +79,8 @@ const CLOSE: Duration = Duration::from_secs(10);
 /// All sessions of one server.
 pub(crate) struct Engine<A: Application> {
     pub(crate) config: Config,
-    pub(crate) counters: Counters,
+    /// Shared with the namespaces.
+    pub(crate) counters: Arc<Counters>,
     pub(crate) shared: A::Shared,
     /// Every task of this server; `close()` waits until they have ended.
     pub(crate) tasks: TaskTracker,
@@ -102,7 +103,7 @@ impl<A: Application> Engine<A> {
     pub(crate) fn new(mut config: Config, shared: A::Shared) -> Self {
         config.bound_times();
         Self {
-            counters: Counters::default(),
+            counters: Arc::default(),
             shared,
             tasks: TaskTracker::new(),
             sessions: Mutex::new(registry::Sessions::default()),

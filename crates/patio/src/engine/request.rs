@@ -22,7 +22,11 @@ use super::{
     session::{Session, Sink},
     transport::{polling, websocket},
 };
-use crate::http::{cors::Preflight, query, remote_addr::RemoteAddr};
+use crate::{
+    config::HeadersHook,
+    guard::Kept,
+    http::{cors::Preflight, query, remote_addr::RemoteAddr},
+};
 
 /// The answer to a request: everything is known before it is sent.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -75,7 +79,9 @@ where
     engine.start();
     let mut headers = HeaderMap::new();
     if let Some(cors) = &engine.config.cors
-        && let Preflight::Answer(status) = cors.apply(request.method(), request.headers(), &mut headers)
+        // A predicate that panics allows nothing.
+        && let Some(Preflight::Answer(status)) =
+            engine.counters.guard(|| cors.apply(request.method(), request.headers(), &mut headers))
     {
         return answer(status, headers, Bytes::new());
     }
@@ -177,15 +183,16 @@ async fn admit<A: Application>(
     engine: &Arc<Engine<A>>,
     parts: &Parts,
 ) -> Result<(String, Place<A>), Refused> {
-    if let Some(allow) = &engine.config.allow_request
-        && let Err(message) = allow(parts).await
-    {
-        return Err(Refused { code: ErrorCode::Forbidden, context: "", message: Some(message) });
+    if let Some(allow) = &engine.config.allow_request {
+        let verdict = engine.counters.guard_async(async { Kept::new(allow(parts)).await }).await;
+        if let Err(message) = verdict.unwrap_or_else(|| Err("Internal server error".into())) {
+            return Err(Refused { code: ErrorCode::Forbidden, context: "", message: Some(message) });
+        }
     }
     let place = Place::take(engine)?;
     let sid = match &engine.config.generate_id {
         None => engine.new_id(),
-        Some(generate) => generate(parts)
+        Some(generate) => (engine.counters.guard(|| generate(parts)).flatten())
             .filter(|id| !id.is_empty() && engine.find(id).is_none())
             .ok_or(Refused::new(ErrorCode::BadRequest, "ID_GENERATION_ERROR"))?,
     };
@@ -241,15 +248,13 @@ async fn open_polling<A: Application>(
         };
     let open = open_packet(engine, &sid, upgrades);
     let sink = (Sink::Polling(None), false);
-    let session = Opening::new(parts, asked, sid).open(engine, Transport::Polling, sink, None);
+    let session = Opening::new(engine, parts, asked, sid).open(engine, Transport::Polling, sink, None);
     if !engine.adopt(Arc::clone(&session), None) {
         return Err(Refused::new(ErrorCode::BadRequest, "ID_GENERATION_ERROR"));
     }
     place.keep();
     let mut headers = std::mem::take(headers);
-    if let Some(hook) = &engine.config.initial_headers {
-        hook(&mut headers, parts);
-    }
+    change_headers(engine, engine.config.initial_headers.as_ref(), &mut headers, parts);
     Ok(polling::payload_answer(&session, asked, parts, vec![Arc::new(open)], headers))
 }
 
@@ -263,13 +268,9 @@ async fn open_websocket<A: Application>(
     let Accepted { answer, upgrade, deflate } = accept(engine, parts, upgrade, headers)?;
     let (sid, place) = admit(engine, parts).await?;
     let open = open_packet(engine, &sid, &[]);
-    if let Some(hook) = &engine.config.initial_headers {
-        hook(headers, parts);
-    }
-    if let Some(hook) = &engine.config.headers {
-        hook(headers, parts);
-    }
-    let opening = Opening::new(parts, asked, sid);
+    change_headers(engine, engine.config.initial_headers.as_ref(), headers, parts);
+    change_headers(engine, engine.config.headers.as_ref(), headers, parts);
+    let opening = Opening::new(engine, parts, asked, sid);
     let engine = Arc::clone(engine);
     engine.clone().tasks.spawn(async move {
         // A connection that never takes its 101 holds its place for no longer than an upgrade.
@@ -295,9 +296,7 @@ fn take_over<A: Application>(
 ) -> Result<Answer, Refused> {
     let engine = session.engine();
     let Accepted { answer, upgrade, deflate } = accept(engine, parts, upgrade, headers)?;
-    if let Some(hook) = &engine.config.headers {
-        hook(headers, parts);
-    }
+    change_headers(engine, engine.config.headers.as_ref(), headers, parts);
     let max_message = engine.config.max_http_buffer_size;
     let may = engine.config.allow_upgrades;
     let session = Arc::clone(session);
@@ -319,19 +318,19 @@ fn take_over<A: Application>(
 }
 
 /// What a session has of the request that opens it.
-struct Opening {
+struct Opening<A: Application> {
     handshake: Handshake,
-    extensions: http::Extensions,
+    app: A,
     protocol: Protocol,
     base64: bool,
     sid: String,
 }
 
-impl Opening {
-    fn new(parts: &Parts, asked: &Asked, sid: String) -> Self {
+impl<A: Application> Opening<A> {
+    fn new(engine: &Arc<Engine<A>>, parts: &Parts, asked: &Asked, sid: String) -> Self {
         Self {
             handshake: Handshake::new(parts, address(parts)),
-            extensions: parts.extensions.clone(),
+            app: A::new(engine, &parts.extensions),
             protocol: asked.protocol,
             base64: asked.base64,
             sid,
@@ -339,7 +338,7 @@ impl Opening {
     }
 
     /// The session; `sink` says, too, whether its messages are compressed. `peer` is whom the stream itself knows.
-    fn open<A: Application>(
+    fn open(
         mut self,
         engine: &Arc<Engine<A>>,
         transport: Transport,
@@ -351,7 +350,7 @@ impl Opening {
         }
         let now = Instant::now().into_std();
         let machine = engine::Session::open(self.protocol, transport, &engine.config.timing, now);
-        Session::open(engine, self.handshake, &self.extensions, self.sid, self.base64, machine, sink)
+        Session::open(engine, self.handshake, self.app, self.sid, self.base64, machine, sink)
     }
 }
 
@@ -439,13 +438,14 @@ fn refuse<A: Application>(
     let message = message.unwrap_or_else(|| code.message().to_owned());
     tracing::debug!(code = code.number(), context, message, "request refused");
     if let Some(hook) = &engine.config.connection_error {
-        hook(&ConnectionError {
+        let error = ConnectionError {
             code,
             message: message.clone(),
             context,
             url: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),
             address: address(parts),
-        });
+        };
+        engine.counters.guard(|| hook(&error));
     }
     if wants_upgrade {
         // Node writes this answer by hand: plain text that calls itself HTML, 400 whatever the code is, no CORS.
@@ -466,6 +466,18 @@ pub(super) fn answer(status: StatusCode, headers: HeaderMap, body: Bytes) -> Ans
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+/// Lets the application change the headers of an answer. What a hook did before it panicked stays.
+pub(super) fn change_headers<A: Application>(
+    engine: &Engine<A>,
+    hook: Option<&HeadersHook>,
+    headers: &mut HeaderMap,
+    parts: &Parts,
+) {
+    if let Some(hook) = hook {
+        engine.counters.guard(|| hook(headers, parts));
+    }
 }
 
 /// All values of a header.

@@ -176,7 +176,7 @@ mod tests {
         let session = Session::open(
             &engine,
             Handshake::new(&parts, None),
-            &parts.extensions,
+            Plain,
             "sid".into(),
             false,
             engine::Session::open(Protocol::V4, Transport::Polling, &timing, now),

@@ -8,7 +8,7 @@ use std::{
 use parking_lot::RwLock;
 
 use super::{FromParts, Needs};
-use crate::{extensions::Extensions, handler::Call};
+use crate::{counters::Counters, extensions::Extensions, handler::Call};
 
 /// The socket's extension of type `T`: what user code has stored in `socket.extensions()`, or what a tower or axum layer
 /// has stored in the extensions of the request that opened the connection.
@@ -72,12 +72,13 @@ impl ExtensionPickers {
     }
 
     /// Copies from a request's extensions what shall be kept.
-    pub(crate) fn pick(&self, request: &http::Extensions, socket: &Extensions) {
+    pub(crate) fn pick(&self, counters: &Counters, request: &http::Extensions, socket: &Extensions) {
         if request.is_empty() {
             return;
         }
         for picker in &*self.pickers.read() {
-            (picker.pick)(request, socket);
+            // `Clone` is user code: one that panics is not kept.
+            counters.guard(|| (picker.pick)(request, socket));
         }
     }
 
@@ -130,7 +131,7 @@ mod tests {
         request.insert("one");
         request.insert('1');
         let socket = Extensions::default();
-        pickers.pick(&request, &socket);
+        pickers.pick(&Counters::default(), &request, &socket);
         assert_eq!((socket.get(), socket.get()), (Some(1_u8), Some('1')));
         assert!(!socket.contains::<&str>() && !socket.contains::<i8>());
     }

@@ -6,7 +6,10 @@ use super::{
     Call, ExtractError,
     kind::{Handle, Kind, Running, of},
 };
-use crate::extract::{ExtensionPickers, Needs, StateMap};
+use crate::{
+    extract::{ExtensionPickers, Needs, StateMap},
+    guard::Kept,
+};
 
 /// A handler of kind `K`. Cheap to clone; functions and closures that capture nothing need no memory of their own.
 pub(crate) struct Erased<K: Kind> {
@@ -46,8 +49,8 @@ impl<K: Kind> Erased<K> {
     }
 
     /// Extracts the arguments from `call` and calls the handler. User code runs in here, and when the future is polled.
-    pub(crate) fn call(&self, call: Call) -> Result<Running<K::Output>, ExtractError> {
-        self.handler.get().call(call)
+    pub(crate) fn call(&self, call: Call) -> Result<Kept<Running<K::Output>>, ExtractError> {
+        self.handler.get().call(call).map(Kept::new)
     }
 
     /// Makes sure that all state is there that the handler extracts.
@@ -115,7 +118,7 @@ impl<K: Kind, M, H: Handle<K, M>> Object<K> for Typed<H, M> {
 /// A shared object that needs no memory if it has no size: `Arc` would allocate its counts.
 enum Shared<K: Kind> {
     Sizeless(&'static dyn Object<K>),
-    Sized(Arc<dyn Object<K>>),
+    Sized(Kept<Arc<dyn Object<K>>>),
 }
 
 impl<K: Kind> Shared<K> {
@@ -124,14 +127,14 @@ impl<K: Kind> Shared<K> {
         if size_of::<T>() == 0 && !mem::needs_drop::<T>() {
             Self::Sizeless(Box::leak(Box::new(object)))
         } else {
-            Self::Sized(Arc::new(object))
+            Self::Sized(Kept::new(Arc::new(object)))
         }
     }
 
     fn get(&self) -> &dyn Object<K> {
         match self {
             Self::Sizeless(object) => *object,
-            Self::Sized(object) => &**object,
+            Self::Sized(object) => &***object,
         }
     }
 }
@@ -140,7 +143,7 @@ impl<K: Kind> Clone for Shared<K> {
     fn clone(&self) -> Self {
         match self {
             Self::Sizeless(object) => Self::Sizeless(*object),
-            Self::Sized(object) => Self::Sized(Arc::clone(object)),
+            Self::Sized(object) => Self::Sized(object.clone()),
         }
     }
 }

@@ -1,14 +1,10 @@
 //! What goes wrong in handlers: counted, and given to `on_handler_error`. Clients are not told.
 
-use std::{
-    any::Any,
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::{any::Any, fmt};
 
 use patio_proto::payload::EncodeError;
 
-use crate::refusal::Refusal;
+use crate::{guard::panic_text, refusal::Refusal};
 
 /// An argument of a handler could not be extracted, so the handler was not called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,22 +65,8 @@ pub enum HandlerError {
 impl HandlerError {
     /// `panic` is what `catch_unwind` caught.
     pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Self {
-        Self::Panicked(match panic.downcast::<String>() {
-            Ok(text) => *text,
-            Err(panic) => {
-                panic.downcast_ref::<&str>().copied().unwrap_or("a value that is no text").to_owned()
-            }
-        })
+        Self::Panicked(panic_text(panic))
     }
-}
-
-/// Calls a listener of the user that is no handler: its panic ends nothing else.
-pub(crate) fn guard<T>(listener: impl FnOnce() -> T) -> Result<T, HandlerError> {
-    catch_unwind(AssertUnwindSafe(listener)).map_err(|panic| {
-        let error = HandlerError::panicked(panic);
-        tracing::warn!(%error, "a listener panicked");
-        error
-    })
 }
 
 /// What the handler of a connection or disconnection may return.

@@ -11,7 +11,6 @@ use patio_proto::{
 use super::Hub;
 use crate::{
     engine::{Handshake, flush::Turn},
-    handler::error::guard,
     socket::Waiting,
 };
 
@@ -119,7 +118,7 @@ impl Local for Hub {
         let mut reply = reply;
         for listener in declared.server_listeners.get(&*name).into_iter().flatten() {
             // The first listener may answer.
-            let _ = guard(|| listener(&payload, reply.take()));
+            self.counters.guard(|| listener(&payload, reply.take()));
         }
     }
 }

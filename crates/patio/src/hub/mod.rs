@@ -21,7 +21,9 @@ use patio_proto::{
 };
 
 use crate::{
-    handler::error::guard,
+    connection::Connection,
+    counters::Counters,
+    engine::Engine,
     namespace::Namespace,
     rooms::{RoomEvent, Rooms},
     socket::Socket,
@@ -33,6 +35,8 @@ pub(crate) struct Hub {
     parser: Parser,
     /// Whether sockets may be restored, so that what is sent to one of them is recorded.
     records: bool,
+    /// The server's: for panics of listeners.
+    counters: Arc<Counters>,
     declared: ArcSwap<Namespace>,
     rooms: Mutex<Rooms<Socket>>,
     /// Locked inside `rooms`, so that it has the order of the changes.
@@ -58,17 +62,17 @@ struct News {
 
 impl Hub {
     pub(crate) fn new(
+        engine: &Engine<Connection>,
         name: Text,
-        parser: Parser,
-        records: bool,
         declared: Namespace,
         dynamic: bool,
         factory: &dyn AdapterFactory,
     ) -> Arc<Self> {
         let hub = Arc::new(Self {
             name,
-            parser,
-            records,
+            parser: engine.config.parser,
+            records: engine.config.recovery.is_some(),
+            counters: Arc::clone(&engine.counters),
             declared: ArcSwap::from_pointee(declared),
             rooms: Mutex::default(),
             news: Mutex::default(),
@@ -205,21 +209,21 @@ impl Hub {
                 news.telling = true;
                 std::mem::take(&mut news.events)
             };
+            // Each call on its own: who panics at one event still hears of the next, such as the end of a room.
             if let Some(adapter) = self.adapter.get() {
-                let _ = guard(|| {
-                    for event in &events {
-                        match event {
-                            RoomEvent::Create(room) => adapter.room_created(room),
-                            RoomEvent::Delete(room) => adapter.room_deleted(room),
-                            RoomEvent::Join(..) | RoomEvent::Leave(..) => {}
-                        }
-                    }
-                });
+                for event in &events {
+                    self.counters.guard(|| match event {
+                        RoomEvent::Create(room) => adapter.room_created(room),
+                        RoomEvent::Delete(room) => adapter.room_deleted(room),
+                        RoomEvent::Join(..) | RoomEvent::Leave(..) => {}
+                    });
+                }
             }
             let declared = self.declared.load();
             for listener in &declared.room_listeners {
-                // It is logged, and there is nobody to count it for.
-                let _ = guard(|| events.iter().for_each(|event| listener(event)));
+                for event in &events {
+                    self.counters.guard(|| listener(event));
+                }
             }
             self.news.lock().telling = false;
         }
@@ -229,6 +233,11 @@ impl Hub {
     pub(crate) fn encode(&self, packet: &Packet, compress: bool) -> Arc<Encoded> {
         let encoded = Encoded::packet_with(self.parser, packet);
         Arc::new(if compress { encoded } else { encoded.uncompressed() })
+    }
+
+    /// Has the adapter keep the session of a client that may come back.
+    pub(crate) fn persist(&self, record: SessionRecord) {
+        self.counters.guard(|| self.adapter().persist(record));
     }
 
     /// What is kept of a socket that may come back.

@@ -6,11 +6,7 @@ use parking_lot::RwLock;
 use patio_proto::payload::Payload;
 
 use super::{NamespaceHandle, Server};
-use crate::{
-    handler::{HandlerError, error::guard},
-    refusal::Refusal,
-    socket::Socket,
-};
+use crate::{handler::HandlerError, refusal::Refusal, socket::Socket};
 
 /// What the application wants to hear of.
 #[derive(Default)]
@@ -45,7 +41,7 @@ impl Server {
         }
         tracing::debug!(socket = %socket.id(), event, %error, "a handler failed");
         if let Some(hook) = &self.0.shared.hooks.handler_error {
-            let _ = guard(|| hook(&FailedHandler { socket, event, error }));
+            counters.guard(|| hook(&FailedHandler { socket, event, error }));
         }
     }
 
@@ -55,7 +51,8 @@ impl Server {
         tracing::debug!(socket = %socket.id(), event = event.as_deref(), %refusal, "an event was refused");
         if let Some(hook) = &self.0.shared.hooks.handler_error {
             let error = HandlerError::Failed(refusal.to_string());
-            let _ = guard(|| hook(&FailedHandler { socket, event: event.as_deref(), error: &error }));
+            let failed = FailedHandler { socket, event: event.as_deref(), error: &error };
+            self.0.counters.guard(|| hook(&failed));
         }
     }
 }

@@ -76,7 +76,7 @@ impl Server {
         let found = self.0.shared.hubs.read().get(&name).cloned();
         let hub = found.unwrap_or_else(|| {
             // A name that a dynamic namespace knows too is its child.
-            let parent = self.0.shared.find_parent(&name, None);
+            let parent = self.0.shared.find_parent(&self.0.counters, &name, None);
             let declared = parent.map(|parent| parent.declared.clone()).unwrap_or_default();
             self.0.shared.create(&self.0, &name, declared, false)
         });

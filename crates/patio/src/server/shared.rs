@@ -14,9 +14,9 @@ use tokio::runtime::Handle;
 use super::{Hooks, NamespaceHandle};
 use crate::{
     connection::Connection,
+    counters::Counters,
     engine::Engine,
     extract::{ExtensionPickers, StateMap},
-    handler::error::guard,
     http::serve_client::ServeClient,
     hub::Hub,
     namespace::Namespace,
@@ -57,15 +57,20 @@ impl Shared {
                 hub.connecting.fetch_add(1, Ordering::Relaxed);
                 return Some(Arc::clone(hub));
             }
-            let declared = self.find_parent(name, auth)?.declared.clone();
+            let declared = self.find_parent(&engine.counters, name, auth)?.declared.clone();
             self.create(engine, name, declared, true);
         }
     }
 
     /// The first of the dynamic namespaces that this name belongs to. A predicate that panics says no.
-    pub(super) fn find_parent(&self, name: &str, auth: Option<&Payload>) -> Option<Arc<Parent>> {
+    pub(super) fn find_parent(
+        &self,
+        counters: &Counters,
+        name: &str,
+        auth: Option<&Payload>,
+    ) -> Option<Arc<Parent>> {
         let parents = self.parents.read().clone();
-        parents.into_iter().find(|parent| guard(|| (parent.matches)(name, auth)).unwrap_or(false))
+        parents.into_iter().find(|parent| counters.guard(|| (parent.matches)(name, auth)).unwrap_or(false))
     }
 
     /// The namespace of this name, made if there is none.
@@ -81,9 +86,7 @@ impl Shared {
             if let Some(hub) = hubs.get(name) {
                 return Arc::clone(hub);
             }
-            let records = engine.config.recovery.is_some();
-            let hub =
-                Hub::new(name.clone(), engine.config.parser, records, declared, dynamic, &*self.adapter);
+            let hub = Hub::new(engine, name.clone(), declared, dynamic, &*self.adapter);
             hubs.insert(name.clone(), Arc::clone(&hub));
             hub
         };
@@ -91,7 +94,7 @@ impl Shared {
         let handle = NamespaceHandle { engine: Arc::clone(engine), hub: Arc::clone(&hub) };
         let listeners = self.hooks.new_namespace.read().clone();
         for listener in listeners {
-            let _ = guard(|| listener(&handle));
+            engine.counters.guard(|| listener(&handle));
         }
         hub
     }
@@ -131,8 +134,8 @@ impl Shared {
         if stands && hub.len() == 0 && hub.connecting.load(Ordering::Relaxed) == 0 {
             hubs.remove(&hub.nsp());
             drop(hubs);
-            let close = hub.adapter().close();
-            if let Ok(runtime) = Handle::try_current() {
+            let close = engine.counters.guard(|| hub.adapter().close());
+            if let (Some(close), Ok(runtime)) = (close, Handle::try_current()) {
                 runtime.spawn(close);
             }
         }

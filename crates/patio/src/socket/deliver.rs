@@ -12,7 +12,7 @@ use patio_proto::{
 };
 
 use super::{Socket, listeners::OutgoingListener, status};
-use crate::handler::error::guard;
+use crate::guard::guard;
 
 /// What a restored socket does with live packets until it has what it missed.
 pub(super) struct CatchingUp {

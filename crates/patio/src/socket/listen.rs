@@ -9,6 +9,7 @@ use super::{
     listeners::{Listeners, OutgoingListener},
     status,
 };
+use crate::guard::Kept;
 use crate::handler::{DisconnectHandler, Handler, PacketMiddleware, erased, kind::Kind};
 
 /// Listening. A handler that takes [`State`](crate::extract::State) of a type that the server does not have panics where
@@ -18,14 +19,16 @@ impl Socket {
     #[track_caller]
     pub fn on<M: 'static, H: Handler<M>>(&self, event: impl Into<String>, handler: H) {
         let handler = self.checked(erased::EventHandler::new(handler));
-        self.listen(|listeners| listeners.on(event.into(), handler, false));
+        let event = event.into();
+        self.listen(|listeners| listeners.on(event, handler, false));
     }
 
     /// Calls `handler` for the next event of this name only. `socket.once(event, listener)` in Socket.IO.
     #[track_caller]
     pub fn once<M: 'static, H: Handler<M>>(&self, event: impl Into<String>, handler: H) {
         let handler = self.checked(erased::EventHandler::new(handler));
-        self.listen(|listeners| listeners.on(event.into(), handler, true));
+        let event = event.into();
+        self.listen(|listeners| listeners.on(event, handler, true));
     }
 
     /// Removes the listeners that this socket has for an event; those of its namespace stay.
@@ -50,7 +53,7 @@ impl Socket {
     /// Calls `listener` with the name and the arguments of every event that is sent to this client, broadcasts
     /// included, acks not. It runs inside `emit`, so it must be quick. `socket.onAnyOutgoing(listener)` in Socket.IO.
     pub fn on_any_outgoing(&self, listener: impl Fn(&str, &Payload) + Send + Sync + 'static) {
-        let listener: OutgoingListener = Arc::new(listener);
+        let listener: OutgoingListener = Kept::new(Arc::new(listener));
         self.listen(|listeners| listeners.outgoing.push(listener));
     }
 

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use patio_proto::payload::Payload;
 
-use crate::handler::erased::{DisconnectHandler, EventHandler, PacketMiddleware};
+use crate::{
+    guard::Kept,
+    handler::erased::{DisconnectHandler, EventHandler, PacketMiddleware},
+};
 
-pub(crate) type OutgoingListener = Arc<dyn Fn(&str, &Payload) + Send + Sync>;
+pub(crate) type OutgoingListener = Kept<Arc<dyn Fn(&str, &Payload) + Send + Sync>>;
 
 /// The listeners that one socket has of its own.
 #[derive(Default)]

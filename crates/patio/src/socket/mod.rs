@@ -216,10 +216,11 @@ impl Socket {
 
     /// Leaves a room; at once on this server. `socket.leave(room)` in Socket.IO.
     pub fn leave(&self, room: impl AsRef<str>) {
+        let room = room.as_ref();
         match self.status() {
-            status::CONNECTING => self.with_more(|more| more.rooms.retain(|other| **other != *room.as_ref())),
+            status::CONNECTING => self.with_more(|more| more.rooms.retain(|other| **other != *room)),
             status::DISCONNECTED => {}
-            _ => self.0.hub.leave_socket(self, room.as_ref()),
+            _ => self.0.hub.leave_socket(self, room),
         }
     }
 

@@ -225,7 +225,8 @@ where
 }
 
 impl Net {
-    fn serve(service: impl Serve) -> (Self, JoinHandle<std::io::Result<()>>) {
+    /// Serves any service on a free port of 127.0.0.1.
+    pub(crate) fn serve(service: impl Serve) -> (Self, JoinHandle<std::io::Result<()>>) {
         let listener = patio::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let addr = listener.local_addr().unwrap();
         let (service, polls) = Watched::new(service);

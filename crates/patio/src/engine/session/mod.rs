@@ -123,7 +123,7 @@ impl<A: Application> Session<A> {
     pub(super) fn open(
         engine: &Arc<Engine<A>>,
         handshake: Handshake,
-        extensions: &http::Extensions,
+        app: A,
         sid: String,
         base64: bool,
         machine: engine::Session,
@@ -131,7 +131,7 @@ impl<A: Application> Session<A> {
     ) -> Arc<Self> {
         let session = Arc::new(Self {
             protocol: machine.protocol(),
-            app: A::new(engine, extensions),
+            app,
             engine: Arc::clone(engine),
             sid: sid.into(),
             base64,

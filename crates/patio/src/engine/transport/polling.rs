@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::{
     engine::{
         Application,
-        request::{Answer, Asked, answer},
+        request::{Answer, Asked, answer, change_headers},
         session::{PollTurn, Session},
     },
     http::compression,
@@ -106,9 +106,7 @@ pub(in crate::engine) fn payload_answer<A: Application>(
         headers.insert(header::CONTENT_ENCODING, encoding.header_value());
         body = small;
     }
-    if let Some(hook) = &config.headers {
-        hook(&mut headers, parts);
-    }
+    change_headers(session.engine(), config.headers.as_ref(), &mut headers, parts);
     answer(StatusCode::OK, headers, body.into())
 }
 
@@ -214,9 +212,7 @@ where
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     calm_old_browsers(parts, &mut headers);
-    if let Some(hook) = &config.headers {
-        hook(&mut headers, parts);
-    }
+    change_headers(session.engine(), config.headers.as_ref(), &mut headers, parts);
     answer(StatusCode::OK, headers, Bytes::from_static(b"ok"))
 }
 

@@ -59,6 +59,18 @@ impl WsClient {
         })
     }
 
+    /// A WebSocket on a connection whose handshake was written and read by hand.
+    pub(crate) fn after(http: Http) -> Self {
+        Self {
+            eio: V4,
+            open: Value::Null,
+            handshake: Response { status: 101, headers: Vec::new(), body: Vec::new() },
+            stream: http.stream,
+            decoder: ws::Decoder::new(Role::Client, usize::MAX),
+            buffer: http.buffer,
+        }
+    }
+
     packets!();
 
     /// Sends a text frame.

@@ -4,7 +4,7 @@
 //! and dropping the task leaves nothing behind.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -15,7 +15,10 @@ use patio_proto::{
     engine::{CloseReason, Packet, session::Received},
     ws::{CloseFrame, Message},
 };
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::yield_now,
+    time::{Instant, Sleep, sleep_until},
+};
 
 use super::{
     Application, control,
@@ -24,8 +27,9 @@ use super::{
     transport::websocket::{Buffer, Read, Stream, pong},
 };
 
-/// How many reads one connection has before others run.
+/// How many reads one connection has before others run, and how many bytes: 64 KiB may be ten thousand frames.
 const READS: usize = 8;
+const BYTES: usize = 64 * 1024;
 
 /// How long a polling client that was closed may take to come and hear of it, as in Node; and no longer than it may be
 /// silent anyway.
@@ -92,13 +96,17 @@ impl<A: Application> Driver<A> {
             return false;
         }
         let mut buffer = Buffer::take();
+        let mut left = BYTES;
         for _ in 0..READS {
             let reads = A::wants_more(&self.inbox);
             self.session.set_paused(!reads);
             let (true, Some(stream)) = (reads, &mut self.stream) else { return false };
             match stream.poll_read(cx, buffer.bytes()) {
                 Poll::Pending => return false,
-                Poll::Ready(Ok(Read::Bytes(bytes))) => self.decode(bytes),
+                Poll::Ready(Ok(Read::Bytes(bytes))) => {
+                    left = left.saturating_sub(bytes.len());
+                    self.decode(bytes);
+                }
                 Poll::Ready(Ok(Read::End)) => {
                     self.session.close(CloseReason::TransportClose);
                     self.session.disconnect();
@@ -110,6 +118,9 @@ impl<A: Application> Driver<A> {
             }
             if self.session.ended().is_some() {
                 return false;
+            }
+            if left == 0 {
+                break;
             }
         }
         true
@@ -221,7 +232,9 @@ impl<A: Application> Future for Driver<A> {
         let turn = Turn::of_connection();
         if matches!(this.phase, Phase::Open) {
             if this.receive(cx) {
-                cx.waker().wake_by_ref();
+                // Not just woken again: tokio asks the kernel what came for others only after 61 tasks, and would run
+                // this one 61 times until then. Whoever yields is woken when that has been asked.
+                let _ = pin!(yield_now()).poll(cx);
             }
             let _ = this.write(cx);
         }

@@ -6,8 +6,6 @@
 #[expect(dead_code, reason = "each test file uses a part")]
 mod support;
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use patio::{
     Transport,
@@ -233,24 +231,6 @@ async fn a_candidate_that_goes_away_makes_room_for_the_next() {
         }
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_late_candidate_is_closed_and_the_session_stays() {
-    let builder = patio::Server::builder().upgrade_timeout(Duration::from_millis(60));
-    let engine = Engine::start(builder).await;
-    for probes in [false, true] {
-        let (mut polling, _) = open(&engine, V4).await;
-        let mut ws = engine.candidate(V4, polling.sid()).await;
-        if probes {
-            ws.send("2probe").await;
-            assert_eq!(ws.text().await, "3probe");
-        }
-        ws.closes_silently().await;
-        polls(&engine, &mut polling).await;
-        let mut ws = upgraded(&engine, &polling).await;
-        works(&engine, &mut ws).await;
-    }
 }
 
 #[tokio::test]

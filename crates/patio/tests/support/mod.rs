@@ -14,7 +14,8 @@
 
 mod clients;
 pub(crate) mod direct;
+mod neighbour;
 mod server;
 mod watched;
 
-pub(crate) use self::{clients::*, server::*, watched::*};
+pub(crate) use self::{clients::*, neighbour::*, server::*, watched::*};

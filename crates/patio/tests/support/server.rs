@@ -12,12 +12,15 @@ use patio::{
 };
 use tokio::{
     net::TcpStream,
+    runtime::{Builder, Handle, Runtime},
     sync::{Mutex, Semaphore, mpsc},
     task::JoinHandle,
 };
 use tower_service::Service;
 
-use super::{Connector, Eio, Http, PollingClient, Response, Stream, Watched, WsClient, soon, target};
+use super::{
+    Connector, Eio, Http, Neighbour, PollingClient, Response, Stream, Watched, WsClient, soon, target,
+};
 
 /// A server on a free port of 127.0.0.1; it ends with the test's runtime.
 pub(crate) struct Server {
@@ -26,6 +29,21 @@ pub(crate) struct Server {
     /// Reasons of the disconnects in the main namespace, in their order.
     reasons: Mutex<mpsc::UnboundedReceiver<String>>,
     pub(crate) task: JoinHandle<std::io::Result<()>>,
+    /// Where it runs.
+    handle: Handle,
+    /// Its own runtime, if it has one.
+    _apart: Option<Apart>,
+}
+
+/// A runtime of one thread that ends when it is dropped, wherever that is.
+struct Apart(Option<Runtime>);
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Server {
@@ -36,9 +54,30 @@ impl Server {
 
     /// Serves a server that is built already.
     pub(crate) async fn serve(io: patio::Server) -> Self {
+        Self::serve_with(io, |serve| serve).await
+    }
+
+    /// The same with options of [`patio::serve`].
+    pub(crate) async fn serve_with(io: patio::Server, options: impl FnOnce(Served) -> Served) -> Self {
         let reasons = reasons(&io);
-        let (net, task) = Net::serve(io.service());
-        Self { io, net, reasons, task }
+        let (net, task) = Net::serve_with(io.service(), options);
+        Self { io, net, reasons, task, handle: Handle::current(), _apart: None }
+    }
+
+    /// A server in a thread of its own: what the test and its clients compute is not the server's time.
+    pub(crate) async fn apart(builder: ServerBuilder) -> Self {
+        Self::apart_with(builder, |serve| serve).await
+    }
+
+    /// The same with options of [`patio::serve`].
+    pub(crate) async fn apart_with(
+        builder: ServerBuilder,
+        options: impl FnOnce(Served) -> Served + Send + 'static,
+    ) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let server = async { Self::serve_with(builder.allow_eio3(true).build().unwrap(), options).await };
+        let server = runtime.spawn(server).await.unwrap();
+        Self { _apart: Some(Apart(Some(runtime))), ..server }
     }
 
     /// A server on pipes in memory, which work with paused time. A connection may be ahead of its peer by `buffer`
@@ -47,7 +86,23 @@ impl Server {
         let io = builder.allow_eio3(true).build().unwrap();
         let reasons = reasons(&io);
         let net = Net::in_memory(io.service(), buffer);
-        Self { io, net, reasons, task: tokio::spawn(std::future::pending()) }
+        let task = tokio::spawn(std::future::pending());
+        Self { io, net, reasons, task, handle: Handle::current(), _apart: None }
+    }
+
+    /// An ordinary client, whose round trips are measured from now on.
+    pub(crate) async fn neighbour(&self) -> Neighbour {
+        Neighbour::of(self, false).await
+    }
+
+    /// The same with paused time: its round trips take no time at all.
+    pub(crate) async fn timeless_neighbour(&self) -> Neighbour {
+        Neighbour::of(self, true).await
+    }
+
+    /// The runtime that it runs on.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// The reason of the next disconnect in the main namespace.
@@ -224,9 +279,19 @@ where
     type Body = B;
 }
 
+/// A server before it is awaited.
+pub(crate) type Served = patio::Serve<Watched<patio::SocketIoService>>;
+
 impl Net {
     /// Serves any service on a free port of 127.0.0.1.
     pub(crate) fn serve(service: impl Serve) -> (Self, JoinHandle<std::io::Result<()>>) {
+        Self::serve_with(service, |serve| serve)
+    }
+
+    fn serve_with<S: Serve>(
+        service: S,
+        options: impl FnOnce(patio::Serve<Watched<S>>) -> patio::Serve<Watched<S>>,
+    ) -> (Self, JoinHandle<std::io::Result<()>>) {
         let listener = patio::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let addr = listener.local_addr().unwrap();
         let (service, polls) = Watched::new(service);
@@ -237,7 +302,8 @@ impl Net {
                 Box::new(stream) as Stream
             })
         });
-        (Self { addr, connector, polls }, tokio::spawn(patio::serve(listener, service).into_future()))
+        let serve = options(patio::serve(listener, service));
+        (Self { addr, connector, polls }, tokio::spawn(serve.into_future()))
     }
 
     /// Serves on pipes in memory, which work with paused time: all that happens is known to the runtime. A connection
@@ -252,6 +318,11 @@ impl Net {
             Box::pin(std::future::ready(Box::new(client) as Stream))
         });
         Self { addr: ([0, 0, 0, 0], 0).into(), connector, polls }
+    }
+
+    /// How connections are made.
+    pub(crate) fn connector(&self) -> Connector {
+        Arc::clone(&self.connector)
     }
 
     /// A connection for raw HTTP.

@@ -42,7 +42,8 @@ impl PollingClient {
 
     /// The target of this session's requests.
     pub(crate) fn target(&self) -> String {
-        target(&format!("{}&sid={}", self.query, self.sid()))
+        // First: a server reads so many parameters and no more.
+        target(&format!("sid={}&{}", self.sid(), self.query))
     }
 
     /// Sends a GET without waiting for its answer, which [`Self::polled`] gives.

@@ -12,7 +12,7 @@ use std::{
 
 use patio_proto::{
     encode::Encoded,
-    engine::{CloseReason, Packet, session::Received},
+    engine::{self, CloseReason, Packet, session::Received},
     ws::{CloseFrame, Message},
 };
 use tokio::{
@@ -150,10 +150,9 @@ impl<A: Application> Driver<A> {
     }
 
     fn frame(&mut self, message: Message) {
-        let protocol = self.session.protocol();
-        let packet = match message {
-            Message::Text(text) => Packet::decode_text(protocol, text),
-            Message::Binary(bytes) => Packet::decode_binary(protocol, bytes),
+        let message = match message {
+            Message::Text(text) => engine::Message::Text(text),
+            Message::Binary(bytes) => engine::Message::Binary(bytes),
             Message::Ping(data) => return self.session.send(&Arc::new(Encoded::frame(pong(&data))), false),
             Message::Pong(_) => return,
             Message::Close(close) => {
@@ -161,7 +160,7 @@ impl<A: Application> Driver<A> {
                 return self.session.close_with(CloseReason::TransportClose, last);
             }
         };
-        match packet {
+        match A::packet(self.session.protocol(), message) {
             Ok(packet) => self.packet(packet),
             Err(error) => {
                 self.session.engine().counters.bad_packets.add(1);

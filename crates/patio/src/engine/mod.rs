@@ -8,6 +8,8 @@ mod control;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 mod deflate;
 mod driver;
+#[cfg(test)]
+mod echo;
 pub(crate) mod flush;
 mod handshake;
 mod outbound;
@@ -28,7 +30,8 @@ use std::{
 
 use parking_lot::Mutex;
 use patio_proto::{
-    engine::{CloseReason, Message},
+    encode::Encoded,
+    engine::{CloseReason, DecodeError, Message, Packet, Protocol},
     sid::Sid,
 };
 use tokio::time::{Instant, timeout_at};
@@ -40,7 +43,8 @@ use crate::{config::Config, counters::Counters};
 
 /// What stands above a session: Socket.IO, or a plain Engine.IO application. One value of it belongs to each session.
 ///
-/// Everything but [`Self::new`] is called by the session's driver, one call at a time and in the order of the packets.
+/// Everything from [`Self::opened`] on is called by the session's driver, one call at a time and in the order of the
+/// packets.
 pub(crate) trait Application: Send + Sync + Sized + 'static {
     /// What the server has for all its sessions.
     type Shared: Send + Sync;
@@ -50,6 +54,19 @@ pub(crate) trait Application: Send + Sync + Sized + 'static {
 
     /// What belongs to a new session; `request` are the extensions of the request that opens it.
     fn new(engine: &Arc<Engine<Self>>, request: &::http::Extensions) -> Self;
+
+    /// Greets the client of a session that begins with a WebSocket, before there is a driver: with the open packet.
+    fn greet(session: &Arc<Session<Self>>, open: Encoded) {
+        session.send(&Arc::new(open), false);
+    }
+
+    /// The packet in a message of the session's WebSocket.
+    fn packet(protocol: Protocol, message: Message) -> Result<Packet, DecodeError> {
+        match message {
+            Message::Text(text) => Packet::decode_text(protocol, text),
+            Message::Binary(bytes) => Packet::decode_binary(protocol, bytes),
+        }
+    }
 
     /// The session is open.
     fn opened(session: &Arc<Session<Self>>, inbox: &mut Self::Inbox);

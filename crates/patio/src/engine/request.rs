@@ -279,7 +279,7 @@ async fn open_websocket<A: Application>(
         let stream = stream.deflated(deflate);
         let sink = (stream.sink(), deflate);
         let session = opening.open(&engine, Transport::WebSocket, sink, stream.peer());
-        session.send(&Arc::new(open), false);
+        A::greet(&session, open);
         if engine.adopt(session, Some(Box::new(stream))) {
             place.keep();
         }

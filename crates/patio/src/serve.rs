@@ -75,6 +75,8 @@ pub fn serve<S>(listener: TcpListener, service: S) -> Serve<S> {
         listener,
         service,
         header_read_timeout: Duration::from_secs(10),
+        // As long as a session may be silent by default: a phone is without a network for some time.
+        write_timeout: Duration::from_secs(45),
         max_connections: Semaphore::MAX_PERMITS,
         signal: Box::pin(std::future::pending()),
         drain: Box::pin(std::future::ready(())),
@@ -88,6 +90,7 @@ pub struct Serve<S> {
     listener: TcpListener,
     service: S,
     header_read_timeout: Duration,
+    write_timeout: Duration,
     max_connections: usize,
     signal: BoxFuture<()>,
     drain: BoxFuture<()>,
@@ -132,6 +135,14 @@ impl<S> Serve<S> {
         self
     }
 
+    /// How long a client may take nothing at all of an answer that is being sent to it. Then its connection is closed.
+    /// Default: 45 seconds, as long as a session may be silent. WebSockets are not limited by this; their queues and
+    /// heartbeats are.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
     /// How many connections may be open at a time, WebSockets included; at least 1. More are not refused, they wait
     /// for a place. Default: as many as the process may have file descriptors.
     pub fn max_connections(mut self, max_connections: usize) -> Self {
@@ -162,6 +173,7 @@ impl<S> fmt::Debug for Serve<S> {
         f.debug_struct("Serve")
             .field("listener", &self.listener)
             .field("header_read_timeout", &self.header_read_timeout)
+            .field("write_timeout", &self.write_timeout)
             .field("max_connections", &self.max_connections)
             .field("shutdown_timeout", &self.shutdown_timeout)
             .finish_non_exhaustive()
@@ -182,7 +194,7 @@ where
         .header_read_timeout(serve.header_read_timeout)
         .max_header_size(MAX_HEADER_SIZE)
         .max_buf_size(MAX_BUFFER_SIZE);
-    let acceptor = Acceptor::new(serve.listener, serve.max_connections);
+    let acceptor = Acceptor::new(serve.listener, serve.max_connections, serve.write_timeout);
     // Each task has a receiver, so that the sender knows when the last one has ended.
     let phase = watch::Sender::new(Phase::Serving);
 

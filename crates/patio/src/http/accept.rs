@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
+    time::{Sleep, sleep},
 };
 
 /// The first and the longest pause after a failed accept. Failures are lack of file descriptors or memory, which only
@@ -28,6 +28,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_se
 #[derive(Debug)]
 pub(crate) struct Acceptor<L> {
     listener: L,
+    write_timeout: Duration,
     /// One permit per open connection; freed by dropping its [`Place`].
     places: Arc<Semaphore>,
 }
@@ -43,6 +44,10 @@ pub(crate) struct Place {
 pub(crate) struct Accepted<T = TcpStream> {
     io: TokioIo<T>,
     place: Place,
+    /// How long the peer may take nothing of what is written to it.
+    write_timeout: Duration,
+    /// Runs while it takes nothing. hyper would wait for ever, with the answer and its task.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 /// What an [`Acceptor`] needs of a listener; tests put in one that fails.
@@ -53,9 +58,9 @@ pub(crate) trait Listener {
 }
 
 impl<L: Listener> Acceptor<L> {
-    pub(crate) fn new(listener: L, max_connections: usize) -> Self {
+    pub(crate) fn new(listener: L, max_connections: usize, write_timeout: Duration) -> Self {
         let permits = max_connections.clamp(1, Semaphore::MAX_PERMITS);
-        Self { listener, places: Arc::new(Semaphore::new(permits)) }
+        Self { listener, write_timeout, places: Arc::new(Semaphore::new(permits)) }
     }
 
     /// The next connection. Dropping the future loses none.
@@ -68,7 +73,13 @@ impl<L: Listener> Acceptor<L> {
             };
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
-                    return (Accepted { io: TokioIo::new(stream), place: Place { _permit: permit } }, peer);
+                    let accepted = Accepted {
+                        io: TokioIo::new(stream),
+                        place: Place { _permit: permit },
+                        write_timeout: self.write_timeout,
+                        stalled: None,
+                    };
+                    return (accepted, peer);
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
@@ -86,6 +97,21 @@ impl<T> Accepted<T> {
     /// The stream, and its place among the connections, to be dropped with it.
     pub(crate) fn into_parts(self) -> (T, Place) {
         (self.io.into_inner(), self.place)
+    }
+
+    /// The outcome of a write; an error when the peer has taken nothing for too long.
+    fn unless_stalled<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let time = self.write_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(time)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -120,7 +146,8 @@ where
     T: Unpin,
 {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.unless_stalled(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -140,7 +167,8 @@ where
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.unless_stalled(cx, written)
     }
 }
 
@@ -160,6 +188,8 @@ mod tests {
     use super::*;
 
     const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
+    const LONG: Duration = Duration::from_secs(3600);
 
     /// Gives its answers in turn, then waits for ever.
     struct Script(Mutex<Vec<io::Result<()>>>);
@@ -191,7 +221,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pauses_longer_and_longer_while_descriptors_lack() {
         let acceptor =
-            Acceptor::new(Script::new((0..11).map(|_| no_descriptors()).chain([Ok(()), Ok(())])), 1);
+            Acceptor::new(Script::new((0..11).map(|_| no_descriptors()).chain([Ok(()), Ok(())])), 1, LONG);
         let start = Instant::now();
         let accepted = acceptor.accept().await;
         let doubling: Duration = (0..8).map(|n| PAUSE.0 * 2u32.pow(n)).sum();
@@ -208,7 +238,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_left_delays_nobody() {
         let gone = || Err(io::Error::from(io::ErrorKind::ConnectionAborted));
-        let acceptor = Acceptor::new(Script::new([gone(), gone(), Ok(())]), 1);
+        let acceptor = Acceptor::new(Script::new([gone(), gone(), Ok(())]), 1, LONG);
         let start = Instant::now();
         acceptor.accept().await;
         assert_eq!(start.elapsed(), Duration::ZERO);
@@ -216,7 +246,7 @@ mod tests {
 
     #[tokio::test]
     async fn accepts_no_more_than_its_limit() {
-        let acceptor = Acceptor::new(Script::new([Ok(()), Ok(()), Ok(())]), 2);
+        let acceptor = Acceptor::new(Script::new([Ok(()), Ok(()), Ok(())]), 2, LONG);
         let (first, _) = acceptor.accept().await;
         let (_second, _) = acceptor.accept().await;
         let mut third = Box::pin(acceptor.accept());

@@ -35,7 +35,7 @@ const BYTES: usize = 64 * 1024;
 /// silent anyway.
 const POLLING_FAREWELL: Duration = Duration::from_secs(30);
 
-/// How long a WebSocket may take to take the last bytes and end its side.
+/// How long a WebSocket may take to take the last bytes and end its side; it, too, no longer than it may be silent.
 const WEBSOCKET_FAREWELL: Duration = Duration::from_secs(5);
 
 /// The task of one connection.
@@ -107,12 +107,9 @@ impl<A: Application> Driver<A> {
                     left = left.saturating_sub(bytes.len());
                     self.decode(bytes);
                 }
-                Poll::Ready(Ok(Read::End)) => {
+                // As in Node, a peer that resets its connection has closed it.
+                Poll::Ready(Ok(Read::End) | Err(_)) => {
                     self.session.close(CloseReason::TransportClose);
-                    self.session.disconnect();
-                }
-                Poll::Ready(Err(_)) => {
-                    self.session.close(CloseReason::TransportError);
                     self.session.disconnect();
                 }
             }
@@ -257,8 +254,9 @@ impl<A: Application> Future for Driver<A> {
                 let timing = &this.session.engine().config.timing;
                 let time = match this.stream {
                     Some(_) => WEBSOCKET_FAREWELL,
-                    None => POLLING_FAREWELL.min(timing.ping_interval + timing.ping_timeout),
+                    None => POLLING_FAREWELL,
                 };
+                let time = time.min(timing.ping_interval + timing.ping_timeout);
                 this.phase = Phase::Farewell(Box::pin(sleep_until(Instant::now() + time)));
             }
         }

@@ -7,19 +7,15 @@
 #![cfg(all(feature = "serve", target_os = "linux"))]
 
 #[expect(dead_code, reason = "each test file uses a part")]
-#[path = "support/clients/mod.rs"]
-mod clients;
+mod support;
 
-use std::{
-    env,
-    io::{BufRead, BufReader, Write, stdin},
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{env, io::stdin, sync::Arc, time::Duration};
 
-use clients::{Connector, PollingClient, Stream, V4, WsClient};
 use patio::{Server as Patio, Socket, Transport};
+use support::{
+    Connector, PollingClient, Stream, V4, WsClient,
+    process::{Process, memory, tell},
+};
 use tokio::{net::TcpStream, task::JoinSet};
 
 /// Connections whose cost is measured.
@@ -30,6 +26,9 @@ const FIRST: usize = 100;
 
 /// What one connection may cost.
 const MOST: usize = 6_000;
+
+/// The only test.
+const TEST: &str = "a_connection_costs_less_than_6_kb";
 
 /// Where a process finds its part, and the server's address.
 const PART: &str = "PATIO_MEMORY_PART";
@@ -79,10 +78,11 @@ fn a_connection_costs_less_than_6_kb() {
 
 /// The test: starts both, measures between.
 fn guard() {
-    let mut server = Part::start("server", "");
+    let part = |part, addr| Process::start(TEST, &[(PART, part), (ADDR, addr)]);
+    let mut server = part("server", "");
     let addr = server.said();
-    let mut clients = Part::start("clients", &addr);
-    let measure = |clients: &mut Part, server: &mut Part, connections: usize| -> usize {
+    let mut clients = part("clients", &addr);
+    let measure = |clients: &mut Process, server: &mut Process, connections: usize| -> usize {
         clients.say(&connections.to_string());
         assert_eq!(clients.said(), "connected");
         server.say(&connections.to_string());
@@ -94,61 +94,6 @@ fn guard() {
     println!("{each} bytes for each of {CONNECTIONS} connections, on top of {before}");
     assert!(each < MOST, "{each} bytes for each connection");
     assert!(each > 300, "{each} bytes for each connection: that cannot be");
-}
-
-/// A process of this test. It ends with this one: its standard input is closed then.
-struct Part {
-    child: Child,
-    out: BufReader<std::process::ChildStdout>,
-}
-
-/// What marks a line for the parent among those of the test harness.
-const MARK: &str = "@ ";
-
-impl Part {
-    fn start(part: &str, addr: &str) -> Self {
-        // The shell raises the number of open files to what the machine allows.
-        let child = Command::new("sh")
-            .args(["-c", "ulimit -n $(ulimit -H -n); exec \"$0\" \"$@\""])
-            .arg(env::current_exe().unwrap())
-            .args(["--exact", "a_connection_costs_less_than_6_kb", "--nocapture"])
-            .envs([(PART, part), (ADDR, addr)])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn();
-        let mut child = child.unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        Self { child, out }
-    }
-
-    fn say(&mut self, line: &str) {
-        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
-    }
-
-    /// The next line that is for this process.
-    fn said(&mut self) -> String {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            assert_ne!(self.out.read_line(&mut line).unwrap(), 0, "the process has ended");
-            if let Some((_, said)) = line.split_once(MARK) {
-                return said.trim().to_owned();
-            }
-        }
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Tells the parent something.
-fn tell(what: impl std::fmt::Display) {
-    println!("{MARK}{what}");
 }
 
 #[tokio::main(worker_threads = 2)]
@@ -174,18 +119,11 @@ async fn serve() {
             }
             // What handshakes need is given back by tasks that end a moment later.
             std::thread::sleep(Duration::from_millis(300));
-            tell(resident());
+            tell(memory("VmRSS"));
         }
     })
     .await
     .unwrap();
-}
-
-/// The resident memory of this process in bytes.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1_024
 }
 
 #[tokio::main(worker_threads = 2)]
@@ -220,7 +158,7 @@ async fn open(connector: Connector) -> WsClient {
     let mut polling = PollingClient::open(&connector, V4, "", &CHROMIUM).await;
     polling.join("/").await;
     polling.start_poll().await;
-    let target = clients::target(&format!("EIO=4&transport=websocket&sid={}", polling.sid()));
+    let target = support::target(&format!("EIO=4&transport=websocket&sid={}", polling.sid()));
     let mut ws = WsClient::handshake(connector().await, &target, &CHROMIUM_UPGRADE).await.ok().unwrap();
     ws.send("2probe").await;
     assert_eq!(ws.text().await, "3probe");

@@ -2,7 +2,7 @@
 
 use tokio::{
     io::AsyncReadExt,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -92,5 +92,39 @@ async fn there_may_be_so_many_tcp_connections() {
         // The WebSocket's place is free when its session has ended.
         server.until(|io| io.engine().clients_count() == if eio == V4 { 2 } else { 3 }).await;
     }
+    neighbour.felt_nothing().await;
+}
+
+/// A WebSocket is no answer any more: its queue is limited, and its silence.
+#[tokio::test]
+async fn an_answer_must_be_taken_in_time() {
+    // More than the kernel takes on the way.
+    const BYTES: usize = 8_000_000;
+    let server = Server::apart_with(builder(), |serve| serve.write_timeout(ms(500))).await;
+    let mut pollings = Vec::new();
+    for eio in [V4, V3] {
+        let mut polling = server.polling(eio).await;
+        let id = polling.join("/").await;
+        polling.gets = server.narrow().await;
+        polling.start_poll().await;
+        server.poll_waits().await;
+        server.io.to(id).emit("large", &"x".repeat(BYTES)).unwrap();
+        let mut head = [0; 17];
+        soon(polling.gets.stream.read_exact(&mut head)).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200 OK\r\n");
+        pollings.push(polling);
+    }
+    // Answers of this size take a while to be made: it comes when they are.
+    let neighbour = server.neighbour().await;
+    // Four times as long as they may read nothing.
+    sleep(ms(2_000)).await;
+    let mut rests = Vec::new();
+    for polling in &mut pollings {
+        let mut rest = Vec::new();
+        // The end may be a reset.
+        let _ = soon(polling.gets.stream.read_to_end(&mut rest)).await;
+        rests.push(rest.len());
+    }
+    assert!(rests.iter().all(|&rest| rest < BYTES), "{rests:?}");
     neighbour.felt_nothing().await;
 }

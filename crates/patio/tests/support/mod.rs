@@ -15,6 +15,7 @@
 mod clients;
 pub(crate) mod direct;
 mod neighbour;
+pub(crate) mod process;
 mod server;
 mod watched;
 

@@ -11,7 +11,7 @@ use patio::{
     engine_io::{self, Client, EngineIo, Message},
 };
 use tokio::{
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     runtime::{Builder, Handle, Runtime},
     sync::{Mutex, Semaphore, mpsc},
     task::JoinHandle,
@@ -295,6 +295,12 @@ impl Net {
         let listener = patio::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let addr = listener.local_addr().unwrap();
         let (service, polls) = Watched::new(service);
+        let serve = options(patio::serve(listener, service));
+        (Self { polls, ..Self::at(addr) }, tokio::spawn(serve.into_future()))
+    }
+
+    /// What somebody else serves there.
+    pub(crate) fn at(addr: SocketAddr) -> Self {
         let connector: Connector = Arc::new(move || {
             Box::pin(async move {
                 let stream = TcpStream::connect(addr).await.unwrap();
@@ -302,8 +308,7 @@ impl Net {
                 Box::new(stream) as Stream
             })
         });
-        let serve = options(patio::serve(listener, service));
-        (Self { addr, connector, polls }, tokio::spawn(serve.into_future()))
+        Self { addr, connector, polls: Arc::new(Semaphore::new(0)) }
     }
 
     /// Serves on pipes in memory, which work with paused time: all that happens is known to the runtime. A connection
@@ -328,6 +333,13 @@ impl Net {
     /// A connection for raw HTTP.
     pub(crate) async fn http(&self) -> Http {
         Http::new((self.connector)().await)
+    }
+
+    /// The same on a TCP connection for which the client's kernel keeps little.
+    pub(crate) async fn narrow(&self) -> Http {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        Http::new(socket.connect(self.addr).await.unwrap())
     }
 
     /// Waits until the next GET waits in the server. Each is told once.

@@ -235,6 +235,28 @@ async fn answers_that_nobody_waits_for_are_counted() {
     assert_eq!(server.adapter.stats().stray_answers, 8);
 }
 
+/// CVE-2025-61765 (`python-socketio`): what came over the bus was unpickled, so that who could write to it could run
+/// code. A broker reads bytes as one of a fixed set of messages, or reports that it cannot; their data stays as it came.
+///
+/// Without `garbage.add` in `cluster/broker.rs`: nothing is counted.
+#[tokio::test(start_paused = true)]
+async fn cve_2025_61765_garbage_on_the_bus() {
+    let server = server(Script::default()).await;
+    for _ in 0..3 {
+        server.script.inbox.get().unwrap().garbage();
+    }
+    assert_eq!(server.adapter.stats().garbage, 3);
+    assert!(server.log().is_empty() && server.sent().is_empty());
+    let pickled = Payload::event("x", "cos\nsystem\n(S'exit'\ntR.").unwrap();
+    let foreign = Message::ServerSideEmit { payload: pickled.clone(), request: None };
+    server.receive("n1", foreign);
+    assert_eq!(server.namespace.server_events(), [pickled.clone()]);
+    // It is text for whoever reads it, and for all else an error.
+    assert!(pickled.read_args::<Vec<u8>>(1).is_err());
+    server.receive("n1", Message::Broadcast { payload: event(), options: everyone(), request: None });
+    assert_eq!(server.log().len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_huge_promise_costs_nothing() {
     let server = server(Script { others: others(&["n1", "n2"]), ..Script::default() }).await;

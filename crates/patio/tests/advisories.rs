@@ -226,8 +226,8 @@ async fn cve_2021_32640_a_slow_list_of_subprotocols() {
         let headers = [("sec-websocket-protocol", value)];
         server.upgrade(&target(WEBSOCKET), &headers).await.map_err(|answer| answer.status).err()
     };
-    let spaces = format!("b{}x", " ".repeat(100_000));
-    let harmless = "b".repeat(100_002);
+    let spaces = format!("b{}x", " ".repeat(20_000));
+    let harmless = "b".repeat(20_002);
     assert_eq!((ask(&spaces).await, ask(&harmless).await), (Some(400), None));
     let harmless = cost(async || _ = ask(&harmless).await).await;
     let spaces = cost(async || _ = ask(&spaces).await).await;
@@ -236,7 +236,7 @@ async fn cve_2021_32640_a_slow_list_of_subprotocols() {
 
     let names = |count: u32| (0..count).map(|n| format!("{n:04x}")).collect::<Vec<_>>().join(",");
     let mut costs = Vec::new();
-    for names in [names(10_000), names(40_000)] {
+    for names in [names(2_500), names(10_000)] {
         assert_eq!(ask(&names).await, None);
         costs.push(cost(async || _ = ask(&names).await).await);
     }

@@ -549,6 +549,26 @@ async fn what_panics_while_a_namespace_is_made_makes_none() {
     server.until(|io| io.of("/listener").rooms().is_empty() && io.engine().clients_count() == 0).await;
 }
 
+/// Who listens to rooms and panics at one change hears of the next, though both came of one call.
+#[tokio::test]
+async fn a_listener_of_rooms_hears_what_follows() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&heard);
+    let namespace = Namespace::new().on_room_event(move |event| {
+        let (RoomEvent::Create(room) | RoomEvent::Join(room, _)) = event else { return };
+        if &**room == "boom" {
+            log.lock().unwrap().push(matches!(event, RoomEvent::Create(_)));
+            boom();
+        }
+    });
+    let server = Server::start(Patio::builder().namespace("/", namespace)).await;
+    let mut client = server.ws(V4).await;
+    let id = client.join("/").await;
+    server.io.of("/").socket(&id).unwrap().join("boom");
+    assert_eq!(*heard.lock().unwrap(), [true, false]);
+    assert_eq!(server.io.counters().panics, 2);
+}
+
 /// A listener of other servers' events that panics: the next one hears of it, and who asked waits no longer than usual.
 #[tokio::test(start_paused = true)]
 async fn a_listener_of_other_servers_may_panic() {

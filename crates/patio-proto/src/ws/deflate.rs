@@ -1,10 +1,13 @@
 //! permessage-deflate (RFC 7692): its negotiation and the compression of what is sent.
 //!
 //! Neither side keeps a context between messages: one compressed frame then serves every receiver, and a connection
-//! holds no window. For the same reason an offer that wants a smaller window than 32 KiB of us is declined.
+//! holds no window. A client that can only inflate from a smaller window than 32 KiB is sent the same frames, as long as
+//! a message is no longer than its window: nothing in it can then point further back. Longer ones stay uncompressed.
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress};
+
+use std::num::NonZeroU8;
 
 use super::{Decoder, Opcode, encode, header, inflate::TAIL, mask};
 
@@ -14,10 +17,34 @@ pub const THRESHOLD: usize = 1024;
 /// What a client offers in `Sec-WebSocket-Extensions`.
 pub const OFFER: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
+/// What a server agrees to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// The value of the header `Sec-WebSocket-Extensions` in the answer.
+    pub answer: &'static str,
+    /// What the client inflates from.
+    pub window: Window,
+}
+
+/// How much of a message a client remembers while it inflates the rest: the parameter `server_max_window_bits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window(NonZeroU8);
+
+impl Window {
+    /// The largest one, of 32 KiB: that of a client that asks for no other.
+    pub const FULL: Self = Self(NonZeroU8::new(15).unwrap());
+
+    /// The longest message, in bytes, that may be sent compressed.
+    pub const fn longest_message(self) -> usize {
+        // Our compressor looks back for 32 KiB at most, or to the beginning of the message.
+        if self.0.get() == Self::FULL.0.get() { usize::MAX } else { 1 << self.0.get() }
+    }
+}
+
 /// Answers a client's offers: `offers` are the values of its headers `Sec-WebSocket-Extensions`.
 ///
-/// `Some` is the value of the same header in the answer, after which the decoder is to be made
-/// [`with_deflate`](Decoder::with_deflate); `None`: no offer can be accepted, messages stay uncompressed.
+/// After `Some` the decoder is to be made [`with_deflate`](Decoder::with_deflate), and messages beyond
+/// [`Window::longest_message`] are to be sent uncompressed. `None`: no offer can be accepted, all messages stay so.
 /// Work is linear in the length of the headers, of which the first 2 KiB and 32 extensions are read.
 ///
 /// # Errors
@@ -25,19 +52,17 @@ pub const OFFER: &str = "permessage-deflate; server_no_context_takeover; client_
 /// A header is malformed: the request is to be refused with 400, as `ws` does.
 pub fn negotiate<'h>(
     offers: impl IntoIterator<Item = &'h [u8]>,
-) -> Result<Option<&'static str>, InvalidExtensions> {
-    let mut answer = None;
+) -> Result<Option<Agreed>, InvalidExtensions> {
+    let mut agreed = None;
     each_extension(offers, |extension| {
-        if answer.is_none() && extension.is_deflate {
-            answer = match extension {
-                Extension { unacceptable: true, .. } => None,
-                Extension { server_window: None, .. } => Some(OFFER),
-                Extension { server_window: Some(15), .. } => Some(ANSWER_WITH_WINDOW),
-                Extension { server_window: Some(_), .. } => None,
-            };
+        if agreed.is_none() && extension.is_deflate && !extension.unacceptable {
+            agreed = Some(match extension.server_window {
+                None => Agreed { answer: OFFER, window: Window::FULL },
+                Some(window) => Agreed { answer: answer_with(window), window },
+            });
         }
     })?;
-    Ok(answer)
+    Ok(agreed)
 }
 
 /// Reads a server's answer to [`OFFER`]; true when messages may be compressed.
@@ -132,9 +157,18 @@ impl Compressor {
     }
 }
 
-/// The answer to an offer that names a window of 32 KiB, which the answer must repeat.
-const ANSWER_WITH_WINDOW: &str =
-    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15";
+/// The answer to an offer that names a window, which the answer must repeat.
+fn answer_with(window: Window) -> &'static str {
+    macro_rules! answers {
+        ($($bits:literal)*) => {
+            [$(concat!(
+                "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=",
+                $bits
+            )),*]
+        };
+    }
+    answers!(8 9 10 11 12 13 14 15)[usize::from(window.0.get() - 8)]
+}
 
 /// Bytes of all headers together that are read; a browser's offer has 43.
 const MAX_LENGTH: usize = 2048;
@@ -148,7 +182,7 @@ struct Extension {
     is_deflate: bool,
     server_no_context_takeover: bool,
     client_no_context_takeover: bool,
-    server_window: Option<u8>,
+    server_window: Option<Window>,
     client_window: bool,
     /// A parameter of permessage-deflate is unknown, repeated, or has an invalid value.
     unacceptable: bool,
@@ -156,7 +190,7 @@ struct Extension {
 
 impl Extension {
     fn parameter(&mut self, name: &[u8], value: Option<&[u8]>) {
-        let window = value.and_then(window_bits);
+        let window = value.and_then(window);
         let (seen, valid) = match name {
             b"server_no_context_takeover" => (&mut self.server_no_context_takeover, value.is_none()),
             b"client_no_context_takeover" => (&mut self.client_no_context_takeover, value.is_none()),
@@ -175,13 +209,14 @@ impl Extension {
     }
 }
 
-/// A window's size as the parameters give it: 8 to 15, without a leading zero.
-fn window_bits(value: &[u8]) -> Option<u8> {
-    match *value {
-        [digit @ b'8'..=b'9'] => Some(digit - b'0'),
-        [b'1', digit @ b'0'..=b'5'] => Some(10 + digit - b'0'),
-        _ => None,
-    }
+/// A window's size as the parameters give it: 8 to 15 bits, without a leading zero.
+fn window(value: &[u8]) -> Option<Window> {
+    let bits = match *value {
+        [digit @ b'8'..=b'9'] => digit - b'0',
+        [b'1', digit @ b'0'..=b'5'] => 10 + digit - b'0',
+        _ => return None,
+    };
+    NonZeroU8::new(bits).map(Window)
 }
 
 /// Calls `each` for every extension of the headers, in order.
@@ -250,7 +285,7 @@ mod tests {
     use crate::ws::{Error, Message, Role};
 
     fn answer(offer: &str) -> Result<Option<&'static str>, InvalidExtensions> {
-        negotiate([offer.as_bytes()])
+        Ok(negotiate([offer.as_bytes()])?.map(|agreed| agreed.answer))
     }
 
     #[test]
@@ -259,12 +294,31 @@ mod tests {
         assert_eq!(answer(OFFER), Ok(Some(OFFER)));
         assert_eq!(answer("x-webkit-deflate-frame, PerMessage-Deflate"), Ok(Some(OFFER)));
         assert_eq!(answer("a; b=\"c\" ;d , permessage-deflate;client_max_window_bits = 9"), Ok(Some(OFFER)));
-        assert_eq!(answer("permessage-deflate; server_max_window_bits=\"15\""), Ok(Some(ANSWER_WITH_WINDOW)));
-        assert_eq!(negotiate([&b"x"[..], b"permessage-deflate"]), Ok(Some(OFFER)));
         assert_eq!(
-            answer("permessage-deflate; server_max_window_bits=9, permessage-deflate"),
-            Ok(Some(OFFER))
+            negotiate([&b"x"[..], b"permessage-deflate"]),
+            Ok(Some(Agreed { answer: OFFER, window: Window::FULL }))
         );
+        assert_eq!(Window::FULL.longest_message(), usize::MAX);
+    }
+
+    #[test]
+    fn accepts_any_window() {
+        for (offer, bits) in [
+            ("permessage-deflate; server_max_window_bits=8", 8),
+            ("permessage-deflate; server_max_window_bits=9, permessage-deflate", 9),
+            (
+                "permessage-deflate; server_max_window_bits=16, permessage-deflate; server_max_window_bits=10",
+                10,
+            ),
+            ("permessage-deflate; server_max_window_bits=\"14\"", 14),
+        ] {
+            let agreed = negotiate([offer.as_bytes()]).unwrap().unwrap();
+            assert_eq!(agreed.answer, format!("{OFFER}; server_max_window_bits={bits}"));
+            assert_eq!(agreed.window.longest_message(), 1 << bits);
+        }
+        let full = negotiate([&b"permessage-deflate; server_max_window_bits=15"[..]]).unwrap().unwrap();
+        assert_eq!(full.answer, format!("{OFFER}; server_max_window_bits=15"));
+        assert_eq!(full.window, Window::FULL);
     }
 
     #[test]
@@ -272,8 +326,9 @@ mod tests {
         for offer in [
             "",
             "x",
-            "permessage-deflate; server_max_window_bits=10",
             "permessage-deflate; server_max_window_bits",
+            "permessage-deflate; server_max_window_bits=7",
+            "permessage-deflate; server_max_window_bits=9; server_max_window_bits=9",
             "permessage-deflate; server_max_window_bits=16",
             "permessage-deflate; server_max_window_bits=08",
             "permessage-deflate; server_no_context_takeover=1",

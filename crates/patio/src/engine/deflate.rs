@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 
 use ::http::{HeaderMap, header};
+pub(super) use patio_proto::ws::deflate::{Agreed, Window};
 use patio_proto::{
     encode::Encoded,
     ws::{Decoder, deflate},
@@ -19,7 +20,7 @@ thread_local! {
 }
 
 /// The answer to what the client offers; `None`: messages stay as they are. Errors: a malformed header.
-pub(super) fn negotiate(headers: &HeaderMap) -> Result<Option<&'static str>, deflate::InvalidExtensions> {
+pub(super) fn negotiate(headers: &HeaderMap) -> Result<Option<Agreed>, deflate::InvalidExtensions> {
     deflate::negotiate(headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().map(|value| value.as_bytes()))
 }
 

@@ -28,7 +28,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Application, Engine, request, session::Session};
+use super::{Application, Engine, deflate, request, session::Session};
 use crate::config::Config;
 
 /// What makes the test serve: a variable of the environment, set to anything.
@@ -157,6 +157,7 @@ async fn http(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, engi
 /// What a client sees of an echo.
 async fn check(kind: Kind, address: SocketAddr) {
     let mut client = Client::connect(address, "").await;
+    assert!(!client.deflates);
     let long = "héllo ".repeat(100_000);
     for message in [
         ws::Message::Text("first".into()),
@@ -180,13 +181,20 @@ async fn check(kind: Kind, address: SocketAddr) {
 
 #[cfg(feature = "deflate")]
 async fn check_deflate(kind: Kind, address: SocketAddr, long: &str) {
-    for offer in ["permessage-deflate", "permessage-deflate; server_max_window_bits=15"] {
+    // How many bytes of text come back compressed, by the offer, if deflate is on.
+    for (offer, longest) in [
+        ("permessage-deflate", long.len()),
+        ("permessage-deflate; server_max_window_bits=15", long.len()),
+        // A header of up to ten bytes counts.
+        ("permessage-deflate; server_max_window_bits=9", 500),
+    ] {
         let mut client = Client::connect(address, offer).await;
         assert_eq!(client.deflates, kind.deflate.is_some());
         for length in [500, 514, long.len()] {
             let message = ws::Message::Text(long[..length].into());
             client.send(&message).await;
-            assert_eq!(client.next().await, Some((message, client.deflates)), "{}, {offer}", kind.name);
+            let compressed = client.deflates && length <= longest;
+            assert_eq!(client.next().await, Some((message, compressed)), "{}, {offer}, {length}", kind.name);
         }
     }
 }
@@ -216,11 +224,8 @@ impl Client {
             }
         };
         buffer.drain(..head);
-        let mut decoder = ws::Decoder::new(Role::Client, LONGEST);
-        #[cfg(feature = "deflate")]
-        if deflates {
-            decoder = decoder.with_deflate();
-        }
+        let decoder = ws::Decoder::new(Role::Client, LONGEST);
+        let decoder = if deflates { deflate::decoder(decoder) } else { decoder };
         Self { stream, decoder, buffer, deflates }
     }
 

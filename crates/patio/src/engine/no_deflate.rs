@@ -8,7 +8,21 @@ use patio_proto::{
     ws::Decoder,
 };
 
-pub(super) fn negotiate(_: &HeaderMap) -> Result<Option<&'static str>, Infallible> {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Window {}
+
+impl Window {
+    pub(super) fn longest_message(self) -> usize {
+        match self {}
+    }
+}
+
+pub(super) struct Agreed {
+    pub(super) answer: &'static str,
+    pub(super) window: Window,
+}
+
+pub(super) fn negotiate(_: &HeaderMap) -> Result<Option<Agreed>, Infallible> {
     Ok(None)
 }
 

@@ -47,22 +47,37 @@ enum Packets {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wire {
     pub(crate) form: Form,
-    /// Messages from this many bytes on are compressed.
-    pub(crate) deflate: Option<usize>,
+    pub(crate) deflate: Option<Deflate>,
+}
+
+/// Which packets a client gets compressed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deflate {
+    /// Of these packets, messages from this many bytes on.
+    pub(crate) threshold: usize,
+    /// Packets up to this many bytes: a longer message might point beyond the client's window.
+    pub(crate) longest: usize,
 }
 
 impl Wire {
     fn bytes(self, packet: &Encoded) -> &[u8] {
         match (self.form, self.deflate) {
-            // The compressed frames are those of protocol 4; text is the same in both.
-            (Form::WsV4, Some(threshold)) if packet.may_compress() => deflate::frames(packet, threshold),
-            (Form::WsV3 | Form::WsV3Base64, Some(threshold))
-                if packet.may_compress() && !packet.is_binary() =>
+            (form, Some(Deflate { threshold, longest }))
+                if packet.may_compress() && packet.len() <= longest && has_compressed(form, packet) =>
             {
                 deflate::frames(packet, threshold)
             }
             _ => packet.bytes(self.form),
         }
+    }
+}
+
+/// Whether there are compressed frames of a packet: they are those of protocol 4, and text is the same in both.
+fn has_compressed(form: Form, packet: &Encoded) -> bool {
+    match form {
+        Form::WsV4 => true,
+        Form::WsV3 | Form::WsV3Base64 => !packet.is_binary(),
+        Form::PollV4 | Form::PollV3Text | Form::PollV3Binary => false,
     }
 }
 

@@ -18,7 +18,8 @@ use patio_proto::{
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    Application, Engine, Handshake, deflate,
+    Application, Engine, Handshake,
+    deflate::{self, Agreed, Window},
     session::{Session, Sink},
     transport::{polling, websocket},
 };
@@ -247,7 +248,7 @@ async fn open_polling<A: Application>(
             &[]
         };
     let open = open_packet(engine, &sid, upgrades);
-    let sink = (Sink::Polling(None), false);
+    let sink = (Sink::Polling(None), None);
     let session = Opening::new(engine, parts, asked, sid).open(engine, Transport::Polling, sink, None);
     if !engine.adopt(Arc::clone(&session), None) {
         return Err(Refused::new(ErrorCode::BadRequest, "ID_GENERATION_ERROR"));
@@ -337,12 +338,13 @@ impl<A: Application> Opening<A> {
         }
     }
 
-    /// The session; `sink` says, too, whether its messages are compressed. `peer` is whom the stream itself knows.
+    /// The session; `sink` says, too, for which window its messages are compressed, if they are. `peer` is whom the
+    /// stream itself knows.
     fn open(
         mut self,
         engine: &Arc<Engine<A>>,
         transport: Transport,
-        sink: (Sink, bool),
+        sink: (Sink, Option<Window>),
         peer: Option<SocketAddr>,
     ) -> Arc<Session<A>> {
         if let Some(peer) = peer {
@@ -371,8 +373,8 @@ struct Accepted {
     /// 101.
     answer: Answer,
     upgrade: OnUpgrade,
-    /// Whether messages will be compressed.
-    deflate: bool,
+    /// Whether messages will be compressed, and for which window.
+    deflate: Option<Window>,
 }
 
 /// Checks the WebSocket part of a request.
@@ -412,7 +414,7 @@ fn accept<A: Application>(
     if let Some(Ok(subprotocol)) = subprotocol.map(HeaderValue::from_bytes) {
         fields.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
-    let extension = match engine.config.per_message_deflate {
+    let agreed = match engine.config.per_message_deflate {
         None => None,
         Some(_) => deflate::negotiate(&parts.headers).map_err(|error| Refused {
             code: ErrorCode::BadRequest,
@@ -420,10 +422,10 @@ fn accept<A: Application>(
             message: Some(error.to_string()),
         })?,
     };
-    if let Some(extension) = extension {
-        fields.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(extension));
+    if let Some(Agreed { answer, .. }) = agreed {
+        fields.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(answer));
     }
-    Ok(Accepted { answer: response, upgrade, deflate: extension.is_some() })
+    Ok(Accepted { answer: response, upgrade, deflate: agreed.map(|agreed| agreed.window) })
 }
 
 fn refuse<A: Application>(

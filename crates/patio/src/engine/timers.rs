@@ -180,7 +180,7 @@ mod tests {
             "sid".into(),
             false,
             engine::Session::open(Protocol::V4, Transport::Polling, &timing, now),
-            (Sink::Polling(None), false),
+            (Sink::Polling(None), None),
         );
         (engine, session)
     }

@@ -26,8 +26,9 @@ use tokio::{net::TcpStream, sync::oneshot, time::Instant};
 pub(super) use self::requests::PollTurn;
 use super::{
     Application, Engine, Handshake, control,
+    deflate::Window,
     flush::{self, Flush, Flusher},
-    outbound::{Outbound, Wire},
+    outbound::{Deflate, Outbound, Wire},
     timers::Timed,
     transport::websocket::Stream,
 };
@@ -66,8 +67,8 @@ struct Link {
     /// Who waits until everything queued was handed to the kernel; woken by the write that empties the queue.
     #[expect(clippy::box_collection, reason = "an idle connection pays 8 bytes for it instead of 24")]
     flush_waiters: Option<Box<Vec<Waker>>>,
-    /// The WebSocket's handshake agreed on permessage-deflate.
-    deflate: bool,
+    /// The WebSocket's handshake agreed on permessage-deflate; what the client inflates from.
+    deflate: Option<Window>,
     /// The session is in a list of sessions to be written.
     scheduled: bool,
     /// The kernel took less than it was given; the driver waits until it takes more.
@@ -127,7 +128,7 @@ impl<A: Application> Session<A> {
         sid: String,
         base64: bool,
         machine: engine::Session,
-        (sink, deflate): (Sink, bool),
+        (sink, deflate): (Sink, Option<Window>),
     ) -> Arc<Self> {
         let session = Arc::new(Self {
             protocol: machine.protocol(),
@@ -357,8 +358,11 @@ impl<A: Application> Session<A> {
     }
 
     /// The bytes that this client understands.
-    fn wire(&self, transport: Transport, deflate: bool) -> Wire {
-        let deflate = if deflate { self.engine.config.per_message_deflate } else { None };
+    fn wire(&self, transport: Transport, deflate: Option<Window>) -> Wire {
+        let deflate = deflate.and_then(|window| {
+            let threshold = self.engine.config.per_message_deflate?;
+            Some(Deflate { threshold, longest: window.longest_message() })
+        });
         let form = match (transport, self.protocol, self.base64) {
             (Transport::WebSocket, Protocol::V4, _) => Form::WsV4,
             (Transport::WebSocket, Protocol::V3, false) => Form::WsV3,

@@ -96,7 +96,7 @@ impl<A: Application> Session<A> {
         if let Sink::Polling(Some(waiting)) = std::mem::replace(&mut link.sink, stream.sink()) {
             let _ = waiting.send(vec![control::close()]);
         }
-        link.deflate = stream.is_deflated();
+        link.deflate = stream.window();
         if let Post::Coming { .. } = link.post {
             link.post = Post::None;
         }

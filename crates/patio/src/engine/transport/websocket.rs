@@ -55,7 +55,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub(crate) struct Stream {
     io: Io,
     decoder: ws::Decoder,
-    deflate: bool,
+    /// What the peer inflates from, where the handshake agreed on permessage-deflate.
+    window: Option<deflate::Window>,
     /// What the HTTP server had read already behind the request.
     early: Bytes,
     /// Its place among the connections of [`serve`](crate::serve()), held for as long as it lives.
@@ -119,7 +120,7 @@ impl Stream {
         Self {
             io,
             decoder: ws::Decoder::new(Role::Server, max_message),
-            deflate: false,
+            window: None,
             early,
             #[cfg(feature = "serve")]
             place: None,
@@ -127,17 +128,17 @@ impl Stream {
     }
 
     /// The same stream, whose handshake agreed on permessage-deflate or did not.
-    pub(in crate::engine) fn deflated(mut self, deflate: bool) -> Self {
-        if deflate {
+    pub(in crate::engine) fn deflated(mut self, window: Option<deflate::Window>) -> Self {
+        if window.is_some() {
             self.decoder = deflate::decoder(self.decoder);
-            self.deflate = true;
+            self.window = window;
         }
         self
     }
 
-    /// Whether the handshake agreed on permessage-deflate.
-    pub(in crate::engine) fn is_deflated(&self) -> bool {
-        self.deflate
+    /// What the peer inflates from, where the handshake agreed on permessage-deflate.
+    pub(in crate::engine) fn window(&self) -> Option<deflate::Window> {
+        self.window
     }
 
     /// The peer's address, where the stream knows it.

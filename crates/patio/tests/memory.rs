@@ -9,7 +9,12 @@
 #[expect(dead_code, reason = "each test file uses a part")]
 mod support;
 
-use std::{env, io::stdin, sync::Arc, time::Duration};
+use std::{
+    env,
+    io::stdin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use patio::{Server as Patio, Socket, Transport};
 use support::{
@@ -26,6 +31,9 @@ const FIRST: usize = 100;
 
 /// What one connection may cost.
 const MOST: usize = 6_000;
+
+/// How long all of them may take to come.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The only test.
 const TEST: &str = "a_connection_costs_less_than_6_kb";
@@ -98,7 +106,8 @@ fn guard() {
 
 #[tokio::main(worker_threads = 2)]
 async fn serve() {
-    let io = Patio::new();
+    // None of the clients answers a ping, and on a busy machine they take longer to come than a ping may be unanswered.
+    let io = Patio::builder().ping_interval(PATIENCE).build().unwrap();
     io.on_connect(async |socket: Socket| socket.join("room"));
     // An address of its own, so that the ports of runs before do not matter.
     let own = 1 + (std::process::id() % 250) as u8;
@@ -114,7 +123,9 @@ async fn serve() {
                     sockets.iter().filter(|socket| socket.conn().transport() == Transport::WebSocket);
                 upgraded.count() == connections && io.of("/").room_len("room") == connections
             };
+            let end = Instant::now() + PATIENCE;
             while !is_ready() {
+                assert!(Instant::now() < end, "not all of {connections} clients are there");
                 std::thread::sleep(Duration::from_millis(1));
             }
             // What handshakes need is given back by tasks that end a moment later.

@@ -89,7 +89,9 @@ pub struct Decoder {
 #[derive(Debug)]
 struct Partial {
     head: Head,
-    data: Option<Text>,
+    /// As Node does, a placeholder that stands for no attachment is held against the packet when all attachments are
+    /// there, and not before.
+    data: Result<Option<Text>, DecodeError>,
     attachments: Vec<Bytes>,
 }
 
@@ -112,18 +114,23 @@ impl Decoder {
         }
         let (head, start) = Head::parse(&text, limits)?;
         let data = match text.len() - start {
-            0 => None,
-            _ => Some(json::check(text.slice(start..), head.kind, head.attachments, limits)?),
+            0 => Ok(None),
+            _ => json::check(text.slice(start..), head.kind, head.attachments, limits).map(Some),
         };
         if head.attachments == 0 {
-            return Ok(Some(head.packet(data, None)));
+            return Ok(Some(head.packet(data?, None)));
         }
+        let data = match data {
+            Err(DecodeError::Placeholder) => data,
+            data => Ok(data?),
+        };
         let attachments = Vec::with_capacity(head.attachments.min(64));
         self.partial = Some(Box::new(Partial { head, data, attachments }));
         Ok(None)
     }
 
-    /// Takes an attachment. `Ok(None)`: the packet waits for more. Errors: none is due.
+    /// Takes an attachment. `Ok(None)`: the packet waits for more. Errors: none is due, or it is the last one of a packet
+    /// with a placeholder that stands for none.
     pub fn binary(&mut self, bytes: Bytes, _limits: &Limits) -> Result<Option<Packet>, DecodeError> {
         let mut partial = self.partial.take().ok_or(DecodeError::UnexpectedBinary)?;
         partial.attachments.push(bytes);
@@ -132,7 +139,7 @@ impl Decoder {
             return Ok(None);
         }
         let Partial { head, data, attachments } = *partial;
-        Ok(Some(head.packet(data, Some(attachments.into()))))
+        Ok(Some(head.packet(data?, Some(attachments.into()))))
     }
 }
 

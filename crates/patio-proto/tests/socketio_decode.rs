@@ -245,6 +245,19 @@ fn placeholders() {
 }
 
 #[test]
+fn a_wrong_placeholder_is_an_error_once_all_attachments_are_there() {
+    let limits = Limits::default();
+    let mut decoder = Decoder::new();
+    assert_eq!(decoder.text(r#"52-["x",{"_placeholder":true,"num":2}]"#.into(), &limits), Ok(None));
+    assert_eq!(decoder.binary(Bytes::new(), &limits), Ok(None));
+    assert_eq!(decoder.binary(Bytes::new(), &limits), Err(DecodeError::Placeholder));
+    assert!(!decoder.is_waiting());
+    // what is wrong without any attachment is wrong at once
+    let cut = r#"51-["x",{"_placeholder":true,"num":2}"#;
+    assert_eq!(decoder.text(cut.into(), &limits), Err(DecodeError::Json));
+}
+
+#[test]
 fn depth() {
     let nested = |depth: usize| format!("2[\"x\",{}{}]", "[".repeat(depth - 1), "]".repeat(depth - 1));
     let packet = decode(&nested(127)).unwrap();

@@ -311,11 +311,40 @@ async fn a_session_that_ends_during_the_probe_takes_its_candidate_along() {
         if by_server {
             client.close();
             assert_eq!(engine.closed().await, "forced close");
+            // Until the client has heard of it, it may do so over either transport.
+            assert_eq!(polling.poll().await.brief(), (200, "6\u{1e}1"));
         } else {
             polling.send("1").await;
             assert_eq!(engine.closed().await, "transport close");
         }
         ws.closes_silently().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_poll_any_more_hears_the_end_over_its_candidate() {
+    let engine = start().await;
+    for eio in [V4, V3] {
+        for probed in [false, true] {
+            let (polling, client) = open(&engine, eio).await;
+            let mut ws = engine.candidate(eio, polling.sid()).await;
+            if probed {
+                ws.send("2probe").await;
+                assert_eq!(ws.text().await, "3probe");
+            }
+            client.send(text("last"));
+            client.send(Message::Binary(Bytes::from_static(&[7])));
+            client.close();
+            assert_eq!(engine.closed().await, "forced close");
+            if !probed {
+                ws.send("2probe").await;
+                assert_eq!(ws.text().await, "3probe");
+            }
+            ws.send("5").await;
+            assert_eq!(ws.text().await, "4last");
+            assert_eq!(ws.binary().await, [7]);
+            ws.closes_silently().await;
+        }
     }
 }
 

@@ -159,9 +159,9 @@ impl Session {
         self.upgrade_by.is_some()
     }
 
-    /// Ends the session. False when it had ended before: only the first reason counts.
+    /// Ends the session. False when it had ended before: only the first reason counts. A candidate is left to the shell:
+    /// the peer may still hear of the end over it.
     pub fn close(&mut self) -> bool {
-        self.upgrade_by = None;
         !std::mem::replace(&mut self.closed, true)
     }
 
@@ -241,10 +241,11 @@ impl Session {
         }
     }
 
-    /// A WebSocket asks to take over. False when the session cannot be upgraded: it ended, has upgraded already, or
-    /// another candidate is on its way.
+    /// A WebSocket asks to take over. False when the session cannot be upgraded: it has upgraded already, or another
+    /// candidate is on its way. One that has ended may be, as in Node, while its peer has not heard of it: the shell
+    /// knows.
     pub fn begin_upgrade(&mut self, timing: &Timing, now: Instant) -> bool {
-        let may = !self.closed && self.transport == Transport::Polling && self.upgrade_by.is_none();
+        let may = self.transport == Transport::Polling && self.upgrade_by.is_none();
         if may {
             self.upgrade_by = Some(now + timing.upgrade_timeout);
         }
@@ -253,7 +254,7 @@ impl Session {
 
     /// A packet came over the candidate. A bare upgrade without a probe is accepted, as in Node.
     pub fn probe(&mut self, packet: &Packet) -> Probe {
-        if self.closed || self.upgrade_by.is_none() {
+        if self.upgrade_by.is_none() {
             return Probe::Abandon;
         }
         match packet {

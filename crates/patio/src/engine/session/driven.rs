@@ -5,7 +5,7 @@ use std::{sync::Arc, task::Context};
 use patio_proto::engine::{Packet, Transport, session::Received};
 use tokio::time::Instant;
 
-use super::{Post, Posted, SCRATCH, Session, Sink};
+use super::{Link, Post, Posted, SCRATCH, Session, Sink};
 use crate::engine::{Application, transport::websocket::Stream};
 
 impl<A: Application> Session<A> {
@@ -71,7 +71,11 @@ impl<A: Application> Session<A> {
 
     /// Hands what is queued to a driver that owns its stream.
     pub(in crate::engine) fn drain_into(&self, out: &mut Vec<u8>, most: usize) {
-        let mut link = self.link.lock();
+        self.drain(&mut self.link.lock(), out, most);
+    }
+
+    /// Moves what is queued to `out`, in the form of a WebSocket, until that has `most` bytes.
+    pub(super) fn drain(&self, link: &mut Link, out: &mut Vec<u8>, most: usize) {
         let wire = self.wire(Transport::WebSocket, link.deflate);
         SCRATCH.with_borrow_mut(|scratch| {
             // The error ends the loop; there is no other failure.

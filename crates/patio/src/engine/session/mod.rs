@@ -380,6 +380,11 @@ impl<A: Application> Session<A> {
 }
 
 impl Link {
+    /// Whether the session has ended and its peer need not be told any more. One that polls is told with its next poll.
+    fn is_over(&self) -> bool {
+        self.machine.is_closed() && !matches!(self.sink, Sink::Polling(_))
+    }
+
     /// Whether a packet queued now would be written at once.
     fn is_writable(&self) -> bool {
         self.outbound.is_empty()

@@ -71,6 +71,9 @@ impl<A: Application> Session<A> {
     /// A WebSocket asks to take over. Until when it must have done so; `None`: it is refused.
     pub(in crate::engine) fn begin_upgrade(self: &Arc<Self>) -> Option<Instant> {
         let mut link = self.link.lock();
+        if link.is_over() {
+            return None;
+        }
         let now = Instant::now();
         let timing = self.engine.config.timing;
         link.machine.begin_upgrade(&timing, now.into_std()).then_some(now + timing.upgrade_timeout)
@@ -78,7 +81,13 @@ impl<A: Application> Session<A> {
 
     /// A packet came over the candidate.
     pub(in crate::engine) fn probe(&self, packet: &Packet) -> Probe {
-        self.link.lock().machine.probe(packet)
+        let mut link = self.link.lock();
+        if link.is_over() { Probe::Abandon } else { link.machine.probe(packet) }
+    }
+
+    /// Whether the session has ended and its peer need not be told any more: no candidate can take it over.
+    pub(in crate::engine) fn is_over(&self) -> bool {
+        self.link.lock().is_over()
     }
 
     /// The candidate is gone.
@@ -86,12 +95,23 @@ impl<A: Application> Session<A> {
         self.link.lock().machine.abandon_upgrade();
     }
 
-    /// The candidate has taken over: what is queued leaves by it, and the driver reads from it. Errors: the session
-    /// ended a moment ago.
-    pub(in crate::engine) fn switch(self: &Arc<Self>, stream: Box<Stream>) -> Result<(), Box<Stream>> {
+    /// The candidate has taken over: what is queued leaves by it, and the driver reads from it. Errors: the session has
+    /// ended. What is queued, a DISCONNECT perhaps, is all that can still be said on the stream.
+    pub(in crate::engine) fn switch(
+        self: &Arc<Self>,
+        stream: Box<Stream>,
+    ) -> Result<(), (Box<Stream>, Vec<u8>)> {
         let mut link = self.link.lock();
         if link.machine.is_closed() {
-            return Err(stream);
+            let mut last = Vec::new();
+            if !link.is_over() {
+                link.sink = Sink::Gone;
+                link.deflate = stream.window();
+                self.drain(&mut link, &mut last, usize::MAX);
+                drop(link);
+                self.wake();
+            }
+            return Err((stream, last));
         }
         if let Sink::Polling(Some(waiting)) = std::mem::replace(&mut link.sink, stream.sink()) {
             let _ = waiting.send(vec![control::close()]);

@@ -329,7 +329,11 @@ pub(in crate::engine) async fn upgrade<A: Application>(
     match timeout_at(until, candidate.probe(&mut stream)).await {
         Ok(Ok(())) => match session.switch(Box::new(stream)) {
             Ok(()) => return,
-            Err(unused) => stream = *unused,
+            Err((unused, said)) => {
+                stream = *unused;
+                // A peer that does not take it in time is let go without it.
+                let _ = timeout_at(until, stream.say(&said)).await;
+            }
         },
         Ok(Err(Unfit(close))) => last = close,
         Err(_) => {}
@@ -356,7 +360,7 @@ impl<A: Application> Candidate<'_, A> {
         loop {
             tokio::select! {
                 _ = release.tick() => {
-                    if self.session.is_closed() {
+                    if self.session.is_over() {
                         return Err(Unfit(None));
                     }
                     if probed {

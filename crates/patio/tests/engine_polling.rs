@@ -315,6 +315,18 @@ async fn a_close_by_the_server_waits_for_the_next_poll() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_before_it_has_heard_of_the_end_is_not_waited_for() {
+    let engine = start().await;
+    for (eio, body) in [(V4, "4x\u{1e}1"), (V3, "2:4x1:1")] {
+        let (mut polling, client) = open(&engine, eio).await;
+        client.close();
+        assert_eq!(engine.closed().await, "forced close");
+        assert_eq!(polling.post(body).await.brief(), (200, "ok"));
+        is_unknown(&polling).await;
+    }
+}
+
+#[tokio::test]
 async fn the_reason_tells_whether_a_client_hears_of_its_mistake_at_once() {
     let server = Server::start(patio::Server::builder()).await;
     let mut polling = server.polling(V4).await;

@@ -150,6 +150,14 @@ impl<A: Application> Posting<A> {
             link.post = Post::Come(Box::new(Posted { packets, broken, taken }));
             drop(link);
             self.session.wake();
+        } else if link.machine.is_closed()
+            && matches!(link.sink, Sink::Polling(_))
+            && packets.iter().any(|packet| matches!(packet, Packet::Close))
+        {
+            // As in Node, a peer that leaves before it has heard of the end need not be told any more.
+            drop(link);
+            self.session.disconnect();
+            self.session.wake();
         }
         wait
     }

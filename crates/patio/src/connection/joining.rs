@@ -31,7 +31,6 @@ use crate::{
 impl Driver<'_> {
     pub(super) fn connect(&mut self, nsp: Text, auth: Option<Payload>) {
         let engine = Arc::clone(self.engine());
-        let nsp = if nsp.starts_with('/') { nsp } else { Text::from(format!("/{}", &*nsp)) };
         // The end of a former socket of this namespace may be known, but not be dealt with.
         self.commands();
         {
@@ -53,8 +52,10 @@ impl Driver<'_> {
             }
             state.namespaces.push(Member::Connecting(nsp.clone()));
         }
-        let hub = engine.counters.guard(|| engine.shared.enter(&engine, &nsp, auth.as_ref())).flatten();
-        let Some(hub) = hub else {
+        // A name without its slash, which MessagePack can carry, is that of no namespace.
+        let enter =
+            || nsp.starts_with('/').then(|| engine.shared.enter(&engine, &nsp, auth.as_ref())).flatten();
+        let Some(hub) = engine.counters.guard(enter).flatten() else {
             self.session.app.state.lock().remove(&nsp);
             return self.refuse_as_object(&nsp, &Refusal::new("Invalid namespace"));
         };

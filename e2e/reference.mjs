@@ -17,7 +17,8 @@
 //   --path PATH, --no-trailing-slash
 //   --allow-request  connections whose query has `refuse` are refused, with its value as the message
 //   --log            one line of JSON on stdout for each socket that connects, [tag, "connect", nsp], and that ends,
-//                    [tag, "end", nsp, reason, rooms left]; tag = the query's e2e
+//                    [tag, "end", nsp, reason, rooms left]; tag = the query's e2e. And for each request with a header
+//                    x-e2e-told, once it has come: [the header's value, "answered" or "waits"]
 // It prints `listening on 127.0.0.1:PORT` as a line of its own once it accepts, and ends with status 0 on SIGTERM.
 // Without flags: allow_eio3 on, ping_interval 500 ms (so that every longer cell sees heartbeats), ping_timeout 20 s,
 // and otherwise the defaults.
@@ -30,7 +31,9 @@
 //
 // On connection, unless the socket was recovered: data.first = name of the transport at that moment.
 //
-// Events from a client ("acks x" = answers x when the client asks for an ack; … = any number of any arguments):
+// Events from a client ("acks x" = answers x when the client asks for an ack; … = any number of any arguments). One that
+// only emits acks [] when it has. An event whose arguments have other types than those said here is ignored, and not
+// answered:
 //   echo …                    emits `echo` … to the sender
 //   écho "two"\n …            the same with this very name (accent, quotes, a line feed)
 //   echo "two"\n …            the same
@@ -123,6 +126,13 @@ const io = new Server(http, {
   ...(flags.cors && { cors: cors(flags.cors) }),
 });
 
+// An engine answers a request in the turn that it comes in, or lets it wait.
+http.on("request", ({ headers }, response) => {
+  const tag = headers["x-e2e-told"];
+  if (flags.log && tag !== undefined)
+    setImmediate(() => console.log(JSON.stringify([tag, response.writableEnded ? "answered" : "waits"])));
+});
+
 const ends = new Map(); // socket id -> [{reason, rooms, left}]
 
 for (const name of ["/", "/chat", "/admin", /^\/dyn-\d+$/]) io.of(name).on("connection", serve);
@@ -143,76 +153,64 @@ function serve(socket) {
   const rooms = () => [...socket.rooms].sort();
   if (!socket.recovered) socket.data.first = socket.conn.transport.name;
 
-  for (const name of ["echo", 'écho "two"\n', 'echo "two"\n'])
-    socket.on(name, (...args) => socket.emit(name, ...args));
-  socket.on("echo_ack", (...args) => args.pop()(...args));
+  const on = (name, shape, handler) => socket.on(name, fitting(shape, handler));
+  const sends = (name, shape, send) =>
+    on(name, shape, (ack, ...args) => {
+      send(...args);
+      ack();
+    });
 
-  socket.on("call_me", (name, ...args) => {
-    socket.emit(name, ...args, (...answer) => socket.emit("called", name, ...answer));
+  for (const name of ["echo", 'écho "two"\n', 'echo "two"\n'])
+    sends(name, [], (...args) => socket.emit(name, ...args));
+  on("echo_ack", [], (ack, ...args) => ack(...args));
+
+  on("call_me", [isString], (ack, name, ...args) => {
+    socket.emit(name, ...args, (...answer) => {
+      socket.emit("called", name, ...answer);
+      ack();
+    });
   });
-  socket.on("call_impatient", (name, ms, ack) => {
+  on("call_impatient", [isString, isCount], (ack, name, ms) => {
     socket.timeout(ms).emit(name, (error) => ack(error ? "timeout" : "answered"));
   });
 
-  socket.on("join", (room, ack) => {
+  on("join", [isString], (ack, room) => {
     socket.join(room);
     ack(rooms());
   });
-  socket.on("leave", (room, ack) => {
+  on("leave", [isString], (ack, room) => {
     socket.leave(room);
     ack(rooms());
   });
-  const acked =
-    (send) =>
-    (...args) => {
-      const ack = args.pop();
-      send(...args);
-      ack();
-    };
-  socket.on(
-    "room_send",
-    acked((to, ...args) => nsp.to(to).emit("room", ...args)),
+  sends("room_send", [isRooms], (to, ...args) => nsp.to(to).emit("room", ...args));
+  sends("room_except", [isString, isString], (to, not, ...args) =>
+    nsp
+      .to(to)
+      .except(not)
+      .emit("room", ...args),
   );
-  socket.on(
-    "room_except",
-    acked((to, not, ...args) =>
-      nsp
-        .to(to)
-        .except(not)
-        .emit("room", ...args),
-    ),
-  );
-  socket.on(
-    "socket_send",
-    acked((to, ...args) => socket.to(to).emit("room", ...args)),
-  );
-  socket.on(
-    "broadcast_send",
-    acked((...args) => socket.broadcast.emit("room", ...args)),
-  );
-  socket.on("room_ask", async (room, ...args) => {
-    const ack = args.pop();
-    ack(
-      (
-        await nsp
-          .to(room)
-          .timeout(10_000)
-          .emitWithAck("question", ...args)
-      ).sort(),
-    );
+  sends("socket_send", [isString], (to, ...args) => socket.to(to).emit("room", ...args));
+  sends("broadcast_send", [], (...args) => socket.broadcast.emit("room", ...args));
+  on("room_ask", [isString], async (ack, room, ...args) => {
+    const answers = await nsp
+      .to(room)
+      .timeout(10_000)
+      .emitWithAck("question", ...args)
+      .catch(() => [undefined]);
+    if (answers.every(isString)) ack(answers.sort());
   });
-  socket.on("sockets_in", async (room, ack) => {
+  on("sockets_in", [isString], async (ack, room) => {
     ack((await nsp.in(room).fetchSockets()).map((one) => one.id).sort());
   });
 
-  socket.on("whoami", (ack) => {
+  on("whoami", [], (ack) => {
     const { secure, url, address, xdomain, auth, query, headers } = socket.handshake;
     // Keys in the order of the alphabet, so that the bytes are known.
     ack({
       data: socket.data,
       handshake: {
         ...{ address, auth },
-        headers: { "x-e2e": headers["x-e2e"] },
+        headers: "x-e2e" in headers ? { "x-e2e": headers["x-e2e"] } : {},
         query: { EIO: query.EIO, e2e: query.e2e, transport: query.transport },
         ...{ secure, url, xdomain },
       },
@@ -225,20 +223,20 @@ function serve(socket) {
     });
   });
 
-  socket.on("burst", (n) => {
+  sends("burst", [isCount], (n) => {
     for (let i = 0; i < n; i++) {
       if (i % 10) socket.emit("burst", i);
       else socket.emit("burst", i, Buffer.from([i >> 24, i >> 16, i >> 8, i]));
     }
   });
-  socket.on("big", (n, kind) => {
+  sends("big", [isCount, isString], (n, kind) => {
     const bytes = Buffer.alloc(n);
     for (let i = 0; i < n; i++) bytes[i] = kind === "text" ? 97 + (i % 26) : i % 251;
     socket.emit("big", kind === "text" ? bytes.toString("latin1") : bytes);
   });
 
-  socket.on("disconnect_me", (close) => socket.disconnect(close));
-  socket.on("kill_transport", () => socket.conn.close());
+  on("disconnect_me", [isBoolean], (_, close) => socket.disconnect(close));
+  on("kill_transport", [], () => socket.conn.close());
   socket.on("disconnecting", (reason) => {
     if (!ends.has(socket.id)) ends.set(socket.id, []);
     ends.get(socket.id).push({ reason, rooms: rooms().filter((room) => room !== socket.id) });
@@ -249,8 +247,23 @@ function serve(socket) {
     ends.get(socket.id).at(-1).left = socket.rooms.size;
     log(socket, "end", nsp.name, reason, socket.rooms.size);
   });
-  socket.on("reasons", (id, ack) => ack((ends.get(id) ?? []).filter((end) => "left" in end)));
+  on("reasons", [isString], (ack, id) => ack((ends.get(id) ?? []).filter((end) => "left" in end)));
 }
+
+const isData = (value) => typeof value !== "function";
+const isString = (value) => typeof value === "string";
+const isBoolean = (value) => typeof value === "boolean";
+const isCount = (value) => Number.isInteger(value) && value >= 0 && value < 2 ** 32;
+const isRooms = (value) => isString(value) || (Array.isArray(value) && value.every(isString));
+
+/** A handler that is given the ack, which does nothing if nobody asked, and arguments that begin as `shape` says;
+ *  others are not for it, and are not answered. */
+const fitting =
+  (shape, handler) =>
+  (...args) => {
+    const ack = isData(args.at(-1)) ? () => {} : args.pop();
+    if (shape.every((fits, at) => fits(args[at]))) handler(ack, ...args);
+  };
 
 http.listen(Number(flags.port), "127.0.0.1", () =>
   console.log(`listening on 127.0.0.1:${http.address().port}`),

@@ -14,7 +14,7 @@ use patio::{
     Room, Socket, Value,
     extract::{Ack, Args, Auth, Data, Event, State},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::spread::spread;
@@ -121,7 +121,7 @@ async fn disconnected(
     log.line(&socket, ("end", socket.namespace(), reason.as_str(), left));
 }
 
-async fn reasons(State(ends): State<Ends>, Data(id): Data<String>) -> Reply<Vec<End>> {
+async fn reasons(State(ends): State<Ends>, Data(Word(id)): Data<Word>) -> Reply<Vec<End>> {
     let ends = ends.0.lock();
     let ended = ends.get(id.as_str()).into_iter().flatten().filter(|end| end.left.is_some());
     Reply(ended.cloned().collect())
@@ -150,7 +150,7 @@ type Answer = (Value, Value, Value, Value);
 
 async fn call_impatient(
     socket: Socket,
-    Data((question, ms)): Data<(String, u64)>,
+    Data((Word(question), ms)): Data<(Word, u64)>,
 ) -> Result<Reply<&'static str>, AckError> {
     match socket.emit_with_ack::<()>(&question, &()).timeout(Duration::from_millis(ms)).await {
         Ok(()) => Ok(Reply("answered")),
@@ -159,12 +159,12 @@ async fn call_impatient(
     }
 }
 
-async fn join(socket: Socket, Data(room): Data<String>) -> Reply<Vec<Room>> {
+async fn join(socket: Socket, Data(Word(room)): Data<Word>) -> Reply<Vec<Room>> {
     socket.join(room);
     Reply(rooms(&socket))
 }
 
-async fn leave(socket: Socket, Data(room): Data<String>) -> Reply<Vec<Room>> {
+async fn leave(socket: Socket, Data(Word(room)): Data<Word>) -> Reply<Vec<Room>> {
     socket.leave(room);
     Reply(rooms(&socket))
 }
@@ -195,12 +195,13 @@ fn send_room(to: BroadcastOperator, args: Vec<Value>) -> Fallible {
 
 async fn room_ask(socket: Socket, Args(mut args): Args) -> Fallible<Reply<Vec<String>>> {
     let to = namespace_of(&socket).to(take_string(&mut args)?).timeout(Duration::from_secs(10));
-    let mut answers: Vec<String> = spread!(args, |args| to.emit_with_ack("question", args)).all().await?;
+    let answers: Vec<Word> = spread!(args, |args| to.emit_with_ack("question", args)).all().await?;
+    let mut answers: Vec<String> = answers.into_iter().map(|Word(answer)| answer).collect();
     answers.sort();
     Ok(Reply(answers))
 }
 
-async fn sockets_in(socket: Socket, Data(room): Data<String>) -> Fallible<Reply<Vec<Room>>> {
+async fn sockets_in(socket: Socket, Data(Word(room)): Data<Word>) -> Fallible<Reply<Vec<Room>>> {
     let fetched = namespace_of(&socket).in_room(room).fetch_sockets().await?;
     let mut ids: Vec<Room> = fetched.sockets.into_iter().map(|socket| socket.id).collect();
     ids.sort();
@@ -250,7 +251,7 @@ async fn burst(socket: Socket, Data(n): Data<u32>) -> Result<(), EmitError> {
     Ok(())
 }
 
-async fn big(socket: Socket, Data((n, kind)): Data<(u32, String)>) -> Result<(), EmitError> {
+async fn big(socket: Socket, Data((n, Word(kind))): Data<(u32, Word)>) -> Result<(), EmitError> {
     let pattern = |from: u8, period: u8| (0..period).cycle().map(move |i| from + i).take(n as usize);
     match kind.as_str() {
         "text" => socket.emit("big", &pattern(b'a', 26).map(char::from).collect::<String>()),
@@ -266,6 +267,19 @@ fn rooms(socket: &Socket) -> Vec<Room> {
     let mut rooms = socket.rooms();
     rooms.sort();
     rooms
+}
+
+/// A string, and not bytes that could be one.
+#[derive(Deserialize)]
+#[serde(try_from = "Value")]
+struct Word(String);
+
+impl TryFrom<Value> for Word {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        value.as_str().map(|text| Self(text.to_owned())).ok_or("a string is expected")
+    }
 }
 
 /// Takes the first argument, a string.
@@ -284,9 +298,9 @@ fn take_string(args: &mut Vec<Value>) -> Fallible<String> {
 fn take_rooms(args: &mut Vec<Value>) -> Fallible<Vec<String>> {
     match args.first() {
         Some(Value::Array(rooms)) => {
-            let rooms = rooms.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            let rooms = rooms.iter().map(|room| room.as_str().map(str::to_owned)).collect::<Option<_>>();
             args.remove(0);
-            Ok(rooms)
+            rooms.ok_or_else(|| "all rooms are strings".into())
         }
         _ => Ok(vec![take_string(args)?]),
     }

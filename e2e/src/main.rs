@@ -5,6 +5,7 @@
 
 mod app;
 mod spread;
+mod told;
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -106,7 +107,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = patio::listen((Ipv4Addr::LOCALHOST, flags.port).into())?;
     println!("listening on {}", listener.local_addr()?);
     let mut terminate = signal(SignalKind::terminate())?;
-    patio::serve(listener, io.service())
+    patio::serve(listener, told::Told { inner: io.service(), log: flags.log })
         .with_graceful_shutdown(async move {
             terminate.recv().await;
         })

@@ -2,9 +2,14 @@
 
 const WIDTH = 100;
 
+/** How a transcript says that a wait was in vain. */
+export const NEVER = "! never: ";
+
 /** Undefined if `seen` is what `expected` becomes by the listed differences, else the account. A difference that is
  *  listed for a script and does not show itself there is red too. */
 export function report(name, expected, seen, differences) {
+  if (expected.some((line) => line.startsWith(NEVER)) && !differs(expected, seen))
+    return `FAILED ${name}: what is waited for never comes, from either\n${expected.join("\n")}`;
   let text = expected.join("\n");
   const listed = differences.filter(({ scripts }) => scripts.test(name));
   for (const difference of listed) {

@@ -2,6 +2,8 @@
 // and everything received becomes a line of the script's transcript, in the order in which the script asks for it.
 
 import { gunzipSync, inflateSync } from "node:zlib";
+import { NEVER } from "./report.mjs";
+import { show } from "./show.mjs";
 import { Tcp, Silence, frame, parseAnswer, parseFrame, within } from "./wire.mjs";
 
 /** The headers that must be equal. Others are the HTTP library's own: Date, Keep-Alive, lengths and chunking. */
@@ -17,17 +19,6 @@ export { BINARY, FORM };
 export const RS = "\x1e";
 export const payload = (v, ...packets) =>
   v === 4 ? packets.join(RS) : packets.map((packet) => `${packet.length}:${packet}`).join("");
-
-/** Text as it is; control characters, and all bytes of what is no text, as \xNN. */
-function show(bytes) {
-  const text = Buffer.from(bytes).toString("utf8");
-  const isText = Buffer.from(text).equals(Buffer.from(bytes));
-  const shown = isText ? text : Buffer.from(bytes).toString("latin1");
-  return shown.replace(
-    isText ? /[\0-\x1f\x7f]/g : /[^ -~]/g,
-    (one) => `\\x${one.charCodeAt(0).toString(16).padStart(2, "0")}`,
-  );
-}
 
 /** Long runs of one letter, and what is longer than a screen, are told by their length. */
 function shorten(text) {
@@ -150,10 +141,11 @@ export class Play {
   /** Waits until the application has seen the end of `n` sockets of a session. */
   async ended(who = "a", n = 1) {
     const enough = () => this.log(who).filter(([what]) => what === "end").length >= n;
-    await this.#until(enough, `${n} sockets of ${who} have ended`);
+    await this.until(enough, `${n} sockets of ${who} have ended`);
   }
 
-  async #until(condition, what) {
+  /** Waits for something that the application prints. */
+  async until(condition, what) {
     const wait = async () => {
       while (!condition()) await this.app.changed();
     };
@@ -166,7 +158,7 @@ export class Play {
     await Promise.all(this.#open.map((tcp) => tcp.end()));
     const all = () => this.app.tags(this.number).flatMap((tag) => this.app.lines(tag));
     const count = (what) => all().filter((line) => line[0] === what).length;
-    await this.#until(
+    await this.until(
       () => count("connect") >= this.#expected && count("end") === count("connect"),
       "all sockets have ended",
     ).catch((error) => this.#silent(error));
@@ -176,7 +168,7 @@ export class Play {
 
   #silent(error) {
     if (!(error instanceof Silence)) throw error;
-    this.say(`! never: ${error.message}`);
+    this.say(`${NEVER}${error.message}`);
   }
 
   /** Plays to the end, whatever happens. */
@@ -209,16 +201,17 @@ class Request {
   async answer(hide = false) {
     const answer = await this.tcp.take(parseAnswer(this.method), "an answer");
     if (!answer) {
-      this.play.say(`${this.who}< no answer`);
-      return { status: 0, body: Buffer.alloc(0), header: () => undefined };
+      if (!hide) this.play.say(`${this.who}< no answer`);
+      return { status: 0, headers: [], body: Buffer.alloc(0), header: () => undefined };
     }
     if (!hide) this.play.say(`${this.who}< ${describe(answer)}`);
     return answer;
   }
 
   /** Goes away before the answer. */
-  abort() {
+  async abort() {
     this.play.say(`${this.who}> (gone)`);
+    await this.tcp.sent();
     this.tcp.destroy();
   }
 }
@@ -271,12 +264,25 @@ class Polling {
 
   #noticed(answer) {
     if (answer.status === 200 && !answer.header("content-encoding"))
-      for (const packet of this.packets(answer)) this.#join(packet);
+      for (const packet of this.packets(answer)) this.noticed(packet);
     return answer;
   }
 
-  #join(packet) {
-    if (/^40(\/[^,]*,)?(\{"sid"|$)/.test(packet)) this.play.joined();
+  /** A packet came: perhaps it answers a CONNECT. */
+  noticed(packet) {
+    if (/^40(\/[^,]*,)?(\{"sid"|$)/.test(packet) || this.play.codec.isConnect?.(this.#bytes(packet)))
+      this.play.joined();
+  }
+
+  /** A packet as it is shown. */
+  shown(packet) {
+    const { show: decoded } = this.play.codec;
+    if (!decoded || !packet.startsWith("b")) return show(packet);
+    return decoded(this.#bytes(packet)) ?? `b ${show(this.#bytes(packet))}`;
+  }
+
+  #bytes(packet) {
+    return Buffer.from(packet.slice(this.v === 4 ? 1 : 2), "base64");
   }
 
   /** The packets of an answer: text as it is, binary as `b` and base64. */
@@ -338,8 +344,9 @@ class Polling {
     }
     const packets = this.packets(answer);
     for (const packet of packets) {
-      this.#join(packet);
-      if (packet !== hidden) this.play.say(`${this.who}< packet ${show(packet)}`);
+      this.noticed(packet);
+      const shown = this.shown(packet);
+      if (shown !== hidden) this.play.say(`${this.who}< packet ${shown}`);
     }
     return packets;
   }
@@ -348,15 +355,16 @@ class Polling {
    *  a namespace that does not exist, the second in a later turn of its loop. */
   async sync() {
     for (let round = 0; round < 2; round++) {
-      const text = (packet) => (typeof packet === "string" ? packet : `b${packet.toString("base64")}`);
-      const [ask, answer] = this.play.codec.barrier().map(text);
+      const [packet, answer] = this.play.codec.barrier();
+      const ask =
+        typeof packet === "string" ? packet : `b${this.v === 4 ? "" : 4}${packet.toString("base64")}`;
       const post = await this.post(payload(this.v, ask), { hide: true });
       if (post.status !== 200) {
         this.play.say(`${this.who}> post`);
         return this.play.say(`${this.who}< ${post.status ? describe(post) : "no answer"}`);
       }
       for (let packets = []; !packets.includes(answer);) {
-        packets = await this.#drain(answer);
+        packets = (await this.#drain(answer))?.map((packet) => this.shown(packet));
         if (!packets || packets.some((packet) => packet === "1")) return;
       }
     }
@@ -385,6 +393,9 @@ const OPCODES = { 0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "pin
 
 /** The answer that a sync waits for. */
 const HIDDEN = Symbol("hidden");
+
+/** The ping of a WebSocket that settles. */
+const PING = "settled";
 
 /** A WebSocket. */
 class Ws {
@@ -460,7 +471,7 @@ class Ws {
     return payload;
   }
 
-  async #recv(hidden) {
+  async #recv(hidden, heard) {
     if (!this.open) throw new Over(`${this.who} is closed`);
     const got = await this.tcp.take(parseFrame, "a frame");
     if (!got) {
@@ -485,6 +496,7 @@ class Ws {
     }
     if (opcode === 1 && /^40(\/[^,]*,)?(\{"sid"|$)/.test(payload)) this.play.joined();
     if (opcode === 2 && this.play.codec.isConnect?.(payload)) this.play.joined();
+    heard?.(shown);
     this.play.say(`${this.who}< ${OPCODES[opcode] ?? opcode}${odd} ${shown}`);
     return payload;
   }
@@ -507,6 +519,12 @@ class Ws {
       else this.frame(2, this.v === 3 ? Buffer.concat([Buffer.of(4), ask]) : ask, { hide: true });
       while (this.open) if ((await this.#recv(answer)) === HIDDEN) break;
     }
+  }
+
+  /** Waits for the answer to a ping, and shows what comes before; `heard` is told. */
+  async settle(heard = () => {}) {
+    this.frame(9, PING, { hide: true });
+    while (this.open) if ((await this.#recv(PING, heard)) === HIDDEN) break;
   }
 
   /** Goes away without a close frame. */

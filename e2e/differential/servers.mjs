@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
+import { show } from "./show.mjs";
 
 const require = createRequire(import.meta.url);
 const msgpack = require("socket.io-msgpack-parser");
@@ -43,7 +44,8 @@ export const codecs = {
     // CONNECT and CONNECT_ERROR are shown decoded: the order of a map's keys says nothing, nor does an undefined pid.
     show: (bytes) => {
       const { type, nsp, data, ...more } = decode(bytes);
-      return type === 0 || type === 4 ? JSON.stringify({ type, nsp, data, ...more }) : undefined;
+      if (type === 0 || type === 4) return JSON.stringify({ type, nsp, data, ...more });
+      return more.id === undefined ? undefined : show(withIdBehind(bytes, more.id));
     },
     isConnect: (bytes) => bytes.includes("\xa4type\0", 0, "latin1") && bytes.includes("\xa3sid", 0, "latin1"),
   },
@@ -53,8 +55,15 @@ export function encode(packet) {
   return Buffer.from(new msgpack.Encoder().encode(packet)[0]);
 }
 
+/** The same map, whose id stands at the end: where it stands says nothing either. */
+function withIdBehind(bytes, id) {
+  const member = encode({ id }).subarray(1);
+  const at = bytes.lastIndexOf(member);
+  return at < 0 ? bytes : Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + member.length), member]);
+}
+
 /** The packet in `bytes`; an empty object if they are none. */
-function decode(bytes) {
+export function decode(bytes) {
   let packet = {};
   const decoder = new msgpack.Decoder();
   decoder.on("decoded", (decoded) => (packet = decoded));
@@ -114,6 +123,12 @@ export class Server {
     return [...this.#lines.keys()].filter((tag) => Number.parseInt(tag, 10) === number);
   }
 
+  /** Forgets what was printed for a script that is over. */
+  forget(number) {
+    for (const tag of this.#lines.keys())
+      if (Number.parseInt(tag, 10) === number || tag.startsWith(`told ${number} `)) this.#lines.delete(tag);
+  }
+
   /** Resolves when the application printed something. */
   changed() {
     return new Promise((resolve) => this.#waiting.push(resolve));
@@ -124,11 +139,11 @@ export class Server {
     return new Play({ port: this.port, app: this, number, codec: this.codec, path }).run(play);
   }
 
-  async stop() {
+  async stop(patience = 8_000) {
     const before = this.child.exitCode ?? this.child.signalCode;
     if (before !== null) throw new Error(`the server ended by itself: ${before}`);
     this.child.kill("SIGTERM");
-    const timer = setTimeout(() => this.child.kill("SIGKILL"), 8_000);
+    const timer = setTimeout(() => this.child.kill("SIGKILL"), patience);
     const status = await this.status;
     clearTimeout(timer);
     if (status !== 0) throw new Error(`the server ended with ${status} after SIGTERM`);

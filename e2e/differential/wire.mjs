@@ -80,6 +80,11 @@ export class Tcp {
     this.#socket.destroy();
   }
 
+  /** Resolves once all that was written is on its way. */
+  sent() {
+    return new Promise((resolve) => this.#socket.write("", resolve));
+  }
+
   /** Goes away at once. */
   destroy() {
     this.#socket.destroy();

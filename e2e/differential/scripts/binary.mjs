@@ -77,6 +77,18 @@ const unfinished = {
   },
 };
 
+/** What is wrong with a placeholder is known at once, and said when all attachments are there. */
+const early = {
+  name: "binary: a wrong placeholder, and its attachment later",
+  async play(s) {
+    const ws = await s.ws({ join: true });
+    ws.text(event(1, place(1)));
+    await ws.settle();
+    ws.bytes([1]);
+    await ws.closed();
+  },
+};
+
 const frames = {
   name: "binary: base64 over WebSocket",
   async play(s) {
@@ -112,6 +124,7 @@ const binary3 = [[4], [2], [3], [9], [0x34, 1], []].map((bytes) => ({
 export const binary = [
   inAllWays("binary", rows, { only: ["WebSocket 4", "WebSocket 3", "polling 4"] }),
   unfinished,
+  early,
   frames,
   frames3,
   binary3,

@@ -146,6 +146,8 @@ const connects = [
   ["a refused namespace", { type: 0, nsp: "/admin" }],
   ["a namespace with a token", { type: 0, nsp: "/admin", data: { token: "secret" } }],
   ["an unknown namespace", { type: 0, nsp: "/unknown" }],
+  ["a namespace without its slash", { type: 0, nsp: "chat" }],
+  ["an empty namespace", { type: 0, nsp: "" }],
   ["an event", { type: 2, nsp, data: ["echo"] }],
 ].map(([name, packet]) => ({
   name: `MessagePack: CONNECT to ${name}`,

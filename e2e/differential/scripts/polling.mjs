@@ -155,7 +155,7 @@ const overlaps = both.flatMap((v) => [
     async play(s) {
       const a = await s.polling({ v, join: true });
       const get = await a.waiting();
-      get.abort();
+      await get.abort();
       await s.ended();
       await a.get();
     },
@@ -165,7 +165,7 @@ const overlaps = both.flatMap((v) => [
     async play(s) {
       const a = await s.polling({ v, join: true });
       const post = a.send(payload(v, ECHO), { headers: { ...TEXT, "content-length": "100" } });
-      post.abort();
+      await post.abort();
       await s.ended();
       await a.get();
     },
@@ -177,6 +177,15 @@ const overlaps = both.flatMap((v) => [
       const get = await a.waiting();
       await a.emit("1");
       await get.answer();
+      await a.get();
+    },
+  },
+  {
+    name: `a close of what the server has ended, protocol ${v}`,
+    async play(s) {
+      const a = await s.polling({ v, join: true });
+      await a.emit('42["disconnect_me",true]');
+      await a.post(payload(v, '42["echo",1]', "1"));
       await a.get();
     },
   },

@@ -238,6 +238,31 @@ const both = [4, 3].flatMap((v) => [
     },
   },
   {
+    name: `upgrade ${v}: the server ends the session meanwhile`,
+    async play(s) {
+      const [a, ws] = await candidate(s, { v });
+      ws.text("2probe");
+      await ws.recv();
+      await a.emit('42["disconnect_me",true]');
+      ws.text("5");
+      a.left = true;
+      await ws.closed();
+    },
+  },
+  {
+    name: `upgrade ${v}: the server has ended the session`,
+    async play(s) {
+      const a = await s.polling({ v, join: true });
+      await a.emit('42["disconnect_me",true]');
+      const ws = await s.ws({ v, sid: a.sid, who: "b" });
+      ws.text("2probe");
+      await ws.recv();
+      ws.text("5");
+      a.left = true;
+      await ws.closed();
+    },
+  },
+  {
     name: `upgrade ${v}: another protocol`,
     async play(s) {
       const a = await s.polling({ v, join: true });

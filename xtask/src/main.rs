@@ -4,6 +4,7 @@
 //! a time-out, whose output [`counts`] reads, and which [`session`] reports, up to the closing line
 //! `N passed, N failed, N skipped`.
 
+mod autobahn;
 mod ci;
 mod cli;
 mod counts;

@@ -81,6 +81,11 @@ impl Session {
         Self { options, strict, began: Instant::now(), known: Vec::new(), rows: Vec::new() }
     }
 
+    /// Whether this is a run of CI, which has more time and skips nothing.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
     /// Whether the step is to be run, by `--only`.
     pub(crate) fn wants(&mut self, name: &'static str) -> bool {
         self.known.push(name);
@@ -163,7 +168,7 @@ impl Outcome {
     }
 
     /// Joins what the next command of the same step did; of the outputs only those of failures are kept.
-    fn add(&mut self, next: Self) {
+    pub(crate) fn add(&mut self, next: Self) {
         self.counts = self.counts + next.counts;
         if let Some(trouble) = next.trouble {
             self.output += &next.output;

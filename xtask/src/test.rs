@@ -1,9 +1,10 @@
 //! `cargo xtask test`: what it needs, one build with one set of features, and the suites: Rust's, the official clients
-//! in Node and in Chromium, the page.
+//! in Node and in Chromium, the page, Autobahn.
 
 use std::{fs, path::Path, time::Duration};
 
 use crate::{
+    autobahn,
     needs::{self, Need},
     page,
     session::{Counting, Session, Step},
@@ -18,6 +19,7 @@ const RUST: &str = "cargo test";
 const NODE: &str = "e2e in Node";
 const BROWSER: &str = "e2e in Chromium";
 const PAGE: &str = "page";
+const AUTOBAHN: &str = "Autobahn";
 
 const fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(60 * minutes)
@@ -25,7 +27,8 @@ const fn minutes(minutes: u64) -> Duration {
 
 /// Runs all tests.
 pub(crate) fn test(workspace: &Workspace, session: &mut Session) {
-    let [rust, node, browser, page] = [RUST, NODE, BROWSER, PAGE].map(|name| session.wants(name));
+    let [rust, node, browser, page, autobahn] =
+        [RUST, NODE, BROWSER, PAGE, AUTOBAHN].map(|name| session.wants(name));
     let mut missing = Vec::new();
     let mut installed = false;
     if node || browser || page {
@@ -33,7 +36,7 @@ pub(crate) fn test(workspace: &Workspace, session: &mut Session) {
         installed =
             !missing.contains(&Need::Node) && !missing.contains(&Need::Npm) && npm(workspace, session);
     }
-    let built = (rust || node || browser || page) && build(workspace, session);
+    let built = (rust || node || browser || page || autobahn) && build(workspace, session);
 
     // Why one of the suites cannot be run.
     let obstacle = |chromium: bool| match () {
@@ -64,6 +67,24 @@ pub(crate) fn test(workspace: &Workspace, session: &mut Session) {
         Some(why) => session.skip(PAGE, why),
         None => drop(session.perform(PAGE, |verbose| page::page(workspace, verbose))),
     }
+    if autobahn {
+        match built {
+            true => self::autobahn(workspace, session),
+            false => session.skip(AUTOBAHN, "the build failed"),
+        }
+    }
+}
+
+/// WebSocket itself, case by case.
+fn autobahn(workspace: &Workspace, session: &mut Session) {
+    let Some(python) = autobahn::python() else {
+        return session.skip(AUTOBAHN, "Python 2.7 with pip is missing (pyenv install 2.7.18)");
+    };
+    if !autobahn::install(workspace, session, &python) {
+        return session.skip(AUTOBAHN, "its packages are missing");
+    }
+    let in_ci = session.is_strict();
+    session.perform(AUTOBAHN, |verbose| autobahn::run(workspace, &python, in_ci, verbose));
 }
 
 /// The packages of the lock file in `e2e/`, unless they are there already.

@@ -51,6 +51,11 @@ impl Workspace {
         self.workspace_root.join(path)
     }
 
+    /// A file below the target directory.
+    pub(crate) fn target(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.target_directory.join(path)
+    }
+
     /// A program built with the development profile.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.target_directory.join("debug").join(name)

@@ -298,10 +298,11 @@ async fn joining_and_leaving_does_not_pile_up_handlers() {
     neighbour.felt_nothing().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_client_that_goes_while_it_is_not_read_from_is_noticed() {
     let limits = || builder().max_handlers(1).max_parked_bytes(1).ping_interval(ms(30)).ping_timeout(ms(20));
-    let mut holding = Holding::new(Server::start(limits()).await);
+    let mut holding = Holding::new(Server::in_memory(limits(), 64 * 1024));
+    let neighbour = holding.server.timeless_neighbour().await;
     for eio in [V4, V3] {
         let mut polling = holding.server.polling(eio).await;
         polling.join("/").await;
@@ -327,4 +328,5 @@ async fn a_client_that_goes_while_it_is_not_read_from_is_noticed() {
     sleep(ms(100)).await;
     drop(ws);
     assert_eq!(holding.server.reason().await, "transport error");
+    neighbour.felt_nothing().await;
 }

@@ -29,7 +29,7 @@ async fn a_client_that_reads_too_slowly_is_let_go() {
             let mut quick = server.ws(V4).await;
             quick.join("/").await;
             let message = "x".repeat(100_000);
-            for (slow, eio) in (1..).zip([V4, V3]) {
+            for (slow, eio) in (1..).zip([V4, V3, V4, V3]) {
                 let mut ws = server.ws(eio).await;
                 ws.join("/").await;
                 let mut sent = 0;
@@ -56,7 +56,7 @@ async fn a_client_that_polls_too_slowly_is_let_go() {
         let neighbour = server.neighbour().await;
         let mut quick = server.ws(V4).await;
         quick.join("/").await;
-        for (slow, eio) in (1..).zip([V4, V3]) {
+        for (slow, eio) in (1..).zip([V4, V3, V4, V3]) {
             let mut polling = server.polling(eio).await;
             polling.join("/").await;
             let message = "x".repeat(9_900);

@@ -103,7 +103,7 @@ async fn there_may_be_so_many_connections() {
 async fn a_websocket_that_is_not_completed_gives_its_place_back() {
     let server = Server::in_memory(builder().max_connections(2).upgrade_timeout(ms(100)), 64 * 1024);
     let neighbour = server.neighbour().await;
-    for eio in [V4, V3] {
+    for eio in [V4, V3, V4, V3] {
         let mut http = server.http().await;
         let key = ws::handshake::Key::from_random([0; 16]);
         let mut request = Vec::new();

@@ -102,7 +102,7 @@ async fn an_answer_must_be_taken_in_time() {
     const BYTES: usize = 8_000_000;
     let server = Server::apart_with(builder(), |serve| serve.write_timeout(ms(500))).await;
     let mut pollings = Vec::new();
-    for eio in [V4, V3] {
+    for eio in [V4, V3, V4, V3] {
         let mut polling = server.polling(eio).await;
         let id = polling.join("/").await;
         polling.gets = server.narrow().await;

@@ -131,7 +131,7 @@ async fn attachments_must_come_in_time() {
 async fn a_body_must_come_in_time() {
     let server = Server::in_memory(builder().ping_interval(ms(300)).ping_timeout(ms(200)), 64 * 1024);
     let neighbour = server.timeless_neighbour().await;
-    for eio in [V4, V3] {
+    for eio in [V4, V3, V4, V3] {
         let mut polling = server.polling(eio).await;
         polling.join("/").await;
         let head = format!("POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n", polling.target());

@@ -100,7 +100,7 @@ async fn one_that_sends_tiny_fragments() {
     let mut peers = JoinSet::new();
     for eio in [V4, V3] {
         for fragments in [&empty, &small] {
-            for _ in 0..5 {
+            for _ in 0..2 {
                 let mut ws = joined(&host, eio).await;
                 ws.send_raw(&ws::header(ws::Opcode::Text, false, 0, MASK)).await;
                 let fragments = fragments.clone();
@@ -117,7 +117,7 @@ async fn one_that_sends_tiny_fragments() {
     for code in peers.join_all().await {
         assert_eq!(code, 1008);
     }
-    host.lets_go(PATIENCE, 5 * MB, &[("transport error", 20)]).await;
+    host.lets_go(PATIENCE, 5 * MB, &[("transport error", 8)]).await;
 }
 
 /// A thousandth of what it becomes: whole, and in many small frames.

@@ -68,8 +68,8 @@ async fn one_that_upgrades_twice() {
         peers.push((polling, first, others));
     }
     host.has_clients(2);
-    // Those that were closed are waited for, for a second.
-    host.has_tasks(2 * (1 + 1 + 51));
+    // The session and its polls; for a moment a WebSocket and its request. One that was closed has a second to go.
+    host.has_tasks(2 * (1 + 2 + 2 * 52));
     let mut sockets = Vec::new();
     for (_, mut first, others) in peers {
         first.stream.shutdown().await.unwrap();

@@ -57,8 +57,8 @@ pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
 
 /// A value of the user that the server keeps and drops: a closure, an extension, the future of a handler.
 ///
-/// The last one who holds it may be the driver of its connection, but also the timers, or a worker of the flusher, which
-/// serve all connections. So a panic of its `Drop` is caught and logged here, and whoever drops it goes on.
+/// The last one who holds it may be the driver of its connection, but also the timers, or a worker of the flusher,
+/// which serve all connections. So a panic of its `Drop` is caught and logged here, and whoever drops it goes on.
 #[derive(Clone)]
 pub(crate) struct Kept<T>(Option<T>);
 

@@ -1,8 +1,9 @@
 //! Vulnerabilities that servers of this kind have had, each as a test: what a peer did, over the wire, and what Patio
 //! does instead. `grep CVE-2020-36048`, or the test's name, finds one.
 //!
-//! Under each stands what holds it: *Without* that line the test fails, as was seen once by removing it. Paths are those
-//! of `patio-proto/src` (`proto/`) and of this crate's `src`. After each attack the server must still serve others.
+//! Under each stands what holds it: *Without* that line the test fails, as was seen once by removing it. Paths are
+//! those of `patio-proto/src` (`proto/`) and of this crate's `src`. After each attack the server must still serve
+//! others.
 //!
 //! What takes long is measured as the CPU time of the test's thread, on which server and client both run: as a ratio of
 //! two sizes, or to something harmless of the same size, so that it does not matter what else the machine does.
@@ -134,7 +135,9 @@ fn handshake(query: &str, headers: &[(&str, &str)]) -> Vec<u8> {
 /// CVE-2016-10542 (`ws`): messages of any size were collected, so one client could fill the memory. Patio refuses a
 /// message when its length is known, before the first byte of it; fragments count together.
 ///
-/// Without `len > self.max_message` in `proto/ws/decode.rs`: the server waits for the bytes, nothing is closed.
+/// Without `len > self.max_message`, or `len > self.max_message - declared`, in `proto/ws/decode.rs`: the server waits
+/// for the bytes, nothing is closed. Without `size_hint().lower() > limit` in `engine/transport/polling.rs`: no answer
+/// comes.
 #[tokio::test]
 async fn cve_2016_10542_a_message_over_the_limit() {
     let server = start(Patio::builder()).await;
@@ -216,8 +219,8 @@ const OFFER: &str = "permessage-deflate; client_max_window_bits";
 /// CVE-2021-32640 (`ws`): a header `Sec-WebSocket-Protocol` with many spaces took quadratic time to be split. Patio
 /// splits it in one pass, and finds a repeated name by its hash.
 ///
-/// Without `trim_ascii` in `proto/ws/handshake.rs`, but a search from each space for its comma: 300 times as long.
-/// Without its `HashSet`, but a list of names: sixteen times as long for four times as many.
+/// With a search from each space for its comma in `subprotocol` of `proto/ws/handshake.rs`: 700 times as long. Without
+/// its `HashSet`, but a list of names: fifteen times as long for four times as many.
 #[tokio::test]
 async fn cve_2021_32640_a_slow_list_of_subprotocols() {
     let builder = Patio::builder().max_header_bytes(usize::MAX);
@@ -247,8 +250,8 @@ async fn cve_2021_32640_a_slow_list_of_subprotocols() {
 /// CVE-2024-37890 (`ws`): of a request with more headers than Node reads, the rest was cut off, and the missing
 /// `Upgrade` ended the process. Patio refuses such a request as a whole.
 ///
-/// Without `too_many_headers` in `engine/request.rs`: what is too much gets a 101. `serve` leaves the limit of 100 to
-/// hyper; a server with the extra header is refused there.
+/// Without `too_many_headers` in `engine/request.rs`: what is too much gets a 101. Beyond 100 fields it is hyper that
+/// refuses, in front of Patio.
 #[tokio::test]
 async fn cve_2024_37890_more_headers_than_are_read() {
     // Of these `handshake` writes five itself.
@@ -287,14 +290,15 @@ async fn cve_2023_43669_a_long_head_in_pieces() {
     let server = start(Patio::builder()).await;
     let begin = format!("GET {} HTTP/1.1\r\nhost: x\r\n", target(POLLING));
     let mut costs = Vec::new();
-    for length in [3_500, 14_000] {
+    // Few enough that a busy machine takes them within the time for a head.
+    for pieces in [400, 1_600] {
         costs.push(
             cost(async || {
                 let mut http = server.http().await;
                 http.send_raw(begin.as_bytes()).await;
                 http.send_raw(b"a: ").await;
-                for _ in 0..length {
-                    http.send_raw(b"a").await;
+                for _ in 0..pieces {
+                    http.send_raw(b"aaaaaaaa").await;
                     // The server reads what there is.
                     yield_now().await;
                 }
@@ -320,8 +324,8 @@ async fn cve_2023_43669_a_long_head_in_pieces() {
 /// CVE-2026-48779 (`ws`): each fragment of a message was kept in a buffer of its own, so that tiny ones cost hundreds
 /// of times their size. Patio joins them as they come, and takes no more than 131,072 of one message.
 ///
-/// Without `message.fragments == MAX_FRAGMENTS` in `proto/ws/decode.rs`: nothing is closed. With a list of chunks in
-/// its `Unfinished` besides: 44 MB.
+/// Without `message.fragments == MAX_FRAGMENTS` in `proto/ws/decode.rs`: nothing is closed. With a list of the chunks
+/// in its `Unfinished`: 39 MB.
 #[cfg(target_os = "linux")]
 #[test]
 fn cve_2026_48779_tiny_fragments() {
@@ -468,7 +472,7 @@ async fn cve_2020_36048_a_payload_of_many_tiny_packets() {
 /// CVE-2022-21676 (`engine.io`): a frame with reserved bits, sent right behind the request for a WebSocket, ended the
 /// process, because nobody listened for the error yet. In Patio what comes early is read like everything else.
 ///
-/// Without `ReservedBits` in `proto/ws/frame.rs`: nothing is closed.
+/// Without both `Violation::ReservedBit` in `proto/ws/frame.rs`: the frame is taken for an empty message.
 #[tokio::test]
 async fn cve_2022_21676_a_bad_frame_behind_the_handshake() {
     let server = start(Patio::builder()).await;
@@ -497,8 +501,8 @@ async fn cve_2022_21676_a_bad_frame_behind_the_handshake() {
 /// CVE-2022-41940 (`engine.io`): a request to upgrade to something else, whose connection was reset while the server
 /// closed it, ended the process. In Patio a failed read or write ends that connection.
 ///
-/// Without the check for `websocket` in `proto/ws/handshake.rs`: a 101. With an `unwrap` of the read in
-/// `engine/driver.rs`: no reason comes.
+/// Without `Error::OtherUpgrade` in `proto/ws/handshake.rs`: a 101. With a panic in place of `TransportError` where
+/// `engine/driver.rs` reads: no reason comes.
 #[tokio::test]
 async fn cve_2022_41940_an_upgrade_to_something_else_and_a_reset() {
     let server = start(Patio::builder()).await;
@@ -582,7 +586,8 @@ async fn cve_2023_31125_a_query_that_nobody_expected() {
 /// server down. Patio refuses them for clients of revision 4, which never send any, and reads those of revision 3 with
 /// all bounds checked.
 ///
-/// Without `octets && session.protocol() == Protocol::V4` in `engine/transport/polling.rs`: an answer of 200.
+/// Without `octets && session.protocol() == Protocol::V4` in `engine/transport/polling.rs`: an answer of 200. Without
+/// `packet.len() < length` in `proto/engine/v3.rs`: no answer comes.
 #[tokio::test]
 async fn cve_2026_59725_a_binary_post_that_is_none() {
     let server = start(Patio::builder()).await;
@@ -619,8 +624,9 @@ async fn cve_2026_59725_a_binary_post_that_is_none() {
 /// GHSA-cgwc-pv48-fhj5 (`python-engineio`): each pong started another heartbeat, a thread of its own, so that a client
 /// could have thousands. In Patio a session has one deadline, and the timers one task for all.
 ///
-/// With a task for each pong in `engine/driver.rs`: 20,000 more tasks. Without `next < armed` in
-/// `engine/session/mod.rs`: each pong is one more listing of the timers, and the tick at which they come up takes long.
+/// With a task for each pong in `engine/driver.rs`: 100,000 more tasks. Without `next < armed` in
+/// `engine/session/mod.rs`: each pong is one more listing of the timers, and the tick at which they come up takes 40
+/// times as long.
 #[tokio::test(start_paused = true)]
 async fn ghsa_cgwc_pv48_fhj5_pongs_without_end() {
     let server = with_answer(Server::in_memory(Patio::builder(), 64 * 1024));
@@ -638,7 +644,7 @@ async fn ghsa_cgwc_pv48_fhj5_pongs_without_end() {
     let before = tasks();
     let mut flood = Vec::new();
     ws::encode_message(&mut flood, &ws::Message::Text("3".into()), Some([1, 2, 3, 4]));
-    ws.send_raw(&flood.repeat(50_000)).await;
+    ws.send_raw(&flood.repeat(100_000)).await;
     ws.send(r#"421["fine"]"#).await;
     assert_eq!(ws.text().await, "431[0]");
     assert_eq!(tasks(), before);
@@ -646,7 +652,7 @@ async fn ghsa_cgwc_pv48_fhj5_pongs_without_end() {
     let (flooded, after) = tick(&mut ws).await;
     println!("quiet: {quiet:?}, after the flood: {flooded:?}");
     assert!(after >= Duration::from_secs(25) && after < Duration::from_secs(26), "{after:?}");
-    assert!(flooded < quiet * 4 + Duration::from_millis(4), "{quiet:?}, {flooded:?}");
+    assert!(flooded < quiet * 4 + Duration::from_millis(3), "{quiet:?}, {flooded:?}");
     ws.send("3").await;
     let (_, after) = tick(&mut ws).await;
     assert!(after >= Duration::from_secs(25) && after < Duration::from_secs(26), "{after:?}");
@@ -662,7 +668,8 @@ async fn ghsa_cgwc_pv48_fhj5_pongs_without_end() {
 /// CVE-2017-16031 (`socket.io`): ids were made of `Math.random()`, so that from some of them the next could be told.
 /// Patio's have 96 bits of the operating system's random numbers.
 ///
-/// Without `getrandom::fill` in `engine/mod.rs`: all bits stay 0.
+/// Without `getrandom::fill` in `engine/mod.rs`: a socket has the id of its session. With the time in its place: bits
+/// are set in none or all.
 #[tokio::test]
 async fn cve_2017_16031_ids_cannot_be_guessed() {
     const IDS: usize = 2_000;
@@ -729,8 +736,8 @@ async fn cve_2020_28481_no_other_sites_unless_allowed() {
 /// CVE-2020-36049 (`socket.io-parser`): the digits and the namespace in front of a packet's data were collected by
 /// appending one character after the other, so that long ones filled the memory. Patio looks for their end.
 ///
-/// With a copy of what was read so far for each digit, in `digits` of `proto/decode.rs`: fourteen times as long for
-/// four times as many.
+/// With a copy of what was read so far for each digit, in `digits` of `proto/decode.rs`: twelve times as long for four
+/// times as many.
 #[tokio::test]
 async fn cve_2020_36049_long_fields_of_a_packet() {
     let server = start(Patio::builder()).await;
@@ -744,7 +751,7 @@ async fn cve_2020_36049_long_fields_of_a_packet() {
     for (what, packet) in packets {
         let ends = ["namespace", "attachments"].contains(&what);
         let mut costs = Vec::new();
-        for length in [200_000, 800_000] {
+        for length in [50_000, 200_000] {
             let packet = packet(length);
             costs.push(
                 cost(async || {
@@ -944,8 +951,8 @@ async fn cve_2026_33151_more_attachments_than_ten() {
 }
 
 /// CVE-2025-61765 (`python-socketio`): servers of a cluster sent each other pickled objects, so that who could write to
-/// the bus could run code on all of them. What Patio's servers say to each other is a fixed set of messages whose data is
-/// JSON or MessagePack; it stays as it came until somebody reads it as a type that he names.
+/// the bus could run code on all of them. What Patio's servers say to each other is a fixed set of messages whose data
+/// is JSON or MessagePack; it stays as it came until somebody reads it as a type that he names.
 ///
 /// No single line holds this, there is no code that could be removed: `adapter::cluster::Message` knows no code. What a
 /// broker cannot read it drops and counts: `cve_2025_61765_garbage_on_the_bus` in `patio-adapter/tests/cluster.rs`.

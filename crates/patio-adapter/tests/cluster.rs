@@ -250,7 +250,7 @@ async fn cve_2025_61765_garbage_on_the_bus() {
     let pickled = Payload::event("x", "cos\nsystem\n(S'exit'\ntR.").unwrap();
     let foreign = Message::ServerSideEmit { payload: pickled.clone(), request: None };
     server.receive("n1", foreign);
-    assert_eq!(server.namespace.server_events(), [pickled.clone()]);
+    assert_eq!(server.namespace.server_events(), std::slice::from_ref(&pickled));
     // It is text for whoever reads it, and for all else an error.
     assert!(pickled.read_args::<Vec<u8>>(1).is_err());
     server.receive("n1", Message::Broadcast { payload: event(), options: everyone(), request: None });

@@ -258,7 +258,8 @@ async fn cve_2024_37890_more_headers_than_are_read() {
     let names: Vec<String> = (0..2_000).map(|n| format!("x{n}")).collect();
     let fields = |count: usize| names[..count].iter().map(|name| (name.as_str(), "x")).collect::<Vec<_>>();
     // Those of the upgrade last, and those of the upgrade first.
-    let orders: [fn(&[(&str, &str)]) -> Vec<u8>; 2] = [
+    type Order = fn(&[(&str, &str)]) -> Vec<u8>;
+    let orders: [Order; 2] = [
         |fields| handshake(WEBSOCKET, fields),
         |fields| {
             let request = String::from_utf8(handshake(WEBSOCKET, &[])).unwrap();
@@ -741,7 +742,8 @@ async fn cve_2020_28481_no_other_sites_unless_allowed() {
 #[tokio::test]
 async fn cve_2020_36049_long_fields_of_a_packet() {
     let server = start(Patio::builder()).await;
-    let packets: [(&str, fn(usize) -> String); 5] = [
+    type Long = fn(usize) -> String;
+    let packets: [(&str, Long); 5] = [
         ("id", |n| format!("42{}[\"x\"]", "9".repeat(n))),
         ("id of an ack", |n| format!("43{}[]", "9".repeat(n))),
         ("zeros", |n| format!("42{}[\"x\"]", "0".repeat(n))),

@@ -71,6 +71,8 @@ class Maker {
       [5, () => [this.engine(peer)]],
       [8, () => [this.spoilt(peer)]],
       [3, () => [this.garbage(peer)]],
+      [peer.ws || peer.v === 4 ? 0 : 4, () => [this.body(peer)]],
+      [peer.joined.includes(OWN) ? 2 : 0, () => [this.tooLate(peer)]],
       [peer.ws ? 5 : 0, () => [this.frame(peer)]],
       [5, () => this.end(peer)],
     ]);
@@ -282,6 +284,11 @@ class Maker {
     return this.say(peer, ...packets);
   }
 
+  tooLate(peer) {
+    const answer = this.packet(3, OWN, { id: this.asked++, data: ["late"] });
+    return [peer.who, "late", OWN, this.random.below(20), answer];
+  }
+
   leave(peer) {
     const nsp = this.nsp(peer);
     this.left(peer, nsp);
@@ -406,6 +413,22 @@ class Maker {
       if (this.msgpack || random.chance(0.2))
         return this.say(peer, bytes(...Array.from({ length: random.below(6) }, () => random.below(256))));
       return this.say(peer, text);
+    }
+  }
+
+  /** A payload of protocol 3 with a mistake in a length. */
+  body(peer) {
+    const { random } = this;
+    for (;;) {
+      const text = this.msgpack ? "6" : this.event(peer);
+      const whole = `${text.replaceAll("@", "1".repeat(14)).length}:${text}`;
+      const at = random.below(whole.indexOf(":") + 1);
+      const middle = random.pick(["", whole[at] + whole[at], ...":0123456789-x"]);
+      const body = whole.slice(0, at) + middle + whole.slice(at + 1);
+      // What the length cuts off is a packet too, and must not meet a difference.
+      const [, length, rest] = /^(\d*):(.*)$/s.exec(body) ?? [];
+      if (length && length.length < 5 && rest) return [peer.who, "body", body];
+      if (!/^\d*$/.test(length ?? "")) return [peer.who, "body", body];
     }
   }
 

@@ -308,6 +308,33 @@ class Client {
     await this.#end();
   }
 
+  /** Asks for a question that is answered too late: the application gives up on it first, and says so. */
+  async late(nsp, id, answer) {
+    if (!this.isOpen || this.owed > 0 || !this.joined.has(own(nsp, this.play.number))) return;
+    const from = this.play.lines.length;
+    const type2 = { type: 2, nsp, id, data: ["call_impatient", "q", 20] };
+    const event = `42${nsp},${id}${JSON.stringify(type2.data)}`;
+    await this.say(this.play.codec.isConnect ? { m: type2 } : event);
+    const told = () =>
+      this.play.lines.slice(from).some((line) => /^\w< /.test(line) && line.includes("timeout"));
+    const until = async () => {
+      for (; this.isOpen && !told(); await new Promise((resolve) => setTimeout(resolve, 10)))
+        await this.hear();
+    };
+    await within(until(), "the application gives up");
+    await this.say(answer);
+  }
+
+  /** A POST whose body is no payload, or another. */
+  async body(text) {
+    if (!this.isOpen || this.ws) return;
+    await this.listen();
+    await this.polling.post(own(text, this.play.number));
+    this.joined.clear();
+    await this.settle();
+    if (this.owed === 0) await this.hear();
+  }
+
   /** A frame beneath all packets. */
   async frame(opcode, body, odd) {
     if (!this.ws?.open) return;

@@ -1,14 +1,9 @@
 //! A server's options, checked when it is built.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use ::http::{HeaderMap, request::Parts};
 use hashbrown::HashMap;
-use parking_lot::RwLock;
 use patio_adapter::{
     AdapterFactory,
     memory::{Memory, MemoryRecovery},
@@ -24,6 +19,7 @@ use crate::{
     http::{cookie::Cookie, cors::Cors, serve_client::ServeClient},
     namespace::Namespace,
     server::{FailedHandler, Hooks, Server, Shared},
+    sync::{RwLock, atomic::AtomicBool},
 };
 
 /// The options of a server, with Node's names and defaults where Node has them.

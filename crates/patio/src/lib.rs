@@ -132,6 +132,7 @@ mod counters;
 mod error;
 mod guard;
 mod server;
+mod sync;
 
 /// What adapters are made of: the crate `patio-adapter`.
 pub use patio_adapter as adapter;

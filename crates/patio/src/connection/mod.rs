@@ -14,7 +14,6 @@ use std::{
 };
 
 use futures_util::stream::FuturesUnordered;
-use parking_lot::Mutex;
 use patio_proto::{
     Text,
     decode::Decoder,
@@ -32,6 +31,7 @@ use crate::{
     reason::DisconnectReason,
     server::Shared,
     socket::Socket,
+    sync::Mutex,
 };
 
 /// What a client has on this server besides its session.

@@ -12,14 +12,16 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
-use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::Notify};
+
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+    thread_local,
+};
 
 /// How many sessions a thread writes before it lets others run: 64 writes take about 0.3 ms.
 const CHUNK: usize = 64;

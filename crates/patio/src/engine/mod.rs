@@ -20,15 +20,11 @@ mod timers;
 pub(crate) mod transport;
 
 use std::{
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use patio_proto::{
     encode::Encoded,
     engine::{CloseReason, DecodeError, Message, Packet, Protocol},
@@ -39,7 +35,14 @@ use tokio_util::task::TaskTracker;
 
 use self::{driver::Driver, flush::Flusher, outbound::Bounds, session::Session, timers::Timers};
 pub use self::{handshake::Handshake, request::ConnectionError};
-use crate::{config::Config, counters::Counters};
+use crate::{
+    config::Config,
+    counters::Counters,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+    },
+};
 
 /// What stands above a session: Socket.IO, or a plain Engine.IO application. One value of it belongs to each session.
 ///

@@ -6,14 +6,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Weak},
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use patio_proto::engine::Timing;
 use tokio::{
     sync::Notify,
@@ -21,6 +17,10 @@ use tokio::{
 };
 
 use super::flush::Turn;
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// Something that has deadlines.
 pub(crate) trait Timed: Send + Sync {

@@ -5,10 +5,8 @@ use std::{
     convert::Infallible,
 };
 
-use parking_lot::RwLock;
-
 use super::{FromParts, Needs};
-use crate::{counters::Counters, extensions::Extensions, handler::Call};
+use crate::{counters::Counters, extensions::Extensions, handler::Call, sync::RwLock};
 
 /// The socket's extension of type `T`: what user code has stored in `socket.extensions()`, or what a tower or axum layer
 /// has stored in the extensions of the request that opened the connection.

@@ -5,14 +5,10 @@
 
 mod local;
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use futures_core::future::BoxFuture;
-use parking_lot::Mutex;
 use patio_adapter::{Adapter, AdapterError, AdapterFactory, BroadcastOptions, Local, Room, SessionRecord};
 use patio_proto::{
     Text,
@@ -27,6 +23,10 @@ use crate::{
     namespace::Namespace,
     rooms::{RoomEvent, Rooms},
     socket::Socket,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 /// A running namespace.

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use parking_lot::RwLock;
 use patio_proto::payload::Payload;
 
 use super::{NamespaceHandle, Server};
-use crate::{handler::HandlerError, refusal::Refusal, socket::Socket};
+use crate::{handler::HandlerError, refusal::Refusal, socket::Socket, sync::RwLock};
 
 /// What the application wants to hear of.
 #[derive(Default)]

@@ -1,12 +1,8 @@
 //! What all connections of a server share: its namespaces, and how they are made and removed.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
-use parking_lot::RwLock;
 use patio_adapter::AdapterFactory;
 use patio_proto::{Text, payload::Payload};
 use tokio::runtime::Handle;
@@ -21,6 +17,10 @@ use crate::{
     hub::Hub,
     namespace::Namespace,
     pattern::NamespacePredicate,
+    sync::{
+        RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// What all connections of a server share.

@@ -12,16 +12,9 @@ mod life;
 mod listen;
 mod listeners;
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicU32, Ordering},
-    },
-};
+use std::{fmt, sync::Arc};
 
 use hashbrown::HashMap;
-use parking_lot::Mutex;
 use patio_adapter::{IntoRooms, Room};
 use patio_proto::payload::{ArgsError, Payload};
 use serde::{Serialize, de::DeserializeOwned};
@@ -37,6 +30,10 @@ use crate::{
     hub::Hub,
     rooms::Slot,
     server::Server,
+    sync::{
+        Mutex,
+        atomic::{AtomicU8, AtomicU32, Ordering},
+    },
 };
 
 /// One client in one namespace. Clones are the same socket.

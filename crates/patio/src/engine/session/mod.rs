@@ -16,7 +16,6 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use parking_lot::Mutex;
 use patio_proto::{
     encode::{Encoded, Form},
     engine::{self, CloseReason, Packet, Protocol, Transport, session::Due},
@@ -32,6 +31,7 @@ use super::{
     timers::Timed,
     transport::websocket::Stream,
 };
+use crate::sync::Mutex;
 
 /// One client's session, shared by its driver and by everyone who sends to it.
 pub(crate) struct Session<A: Application> {

@@ -1,8 +1,9 @@
 //! When sessions are looked at: one sleeping task for all of them instead of one `Sleep` per connection
 //! (0.36 against 0.62 of the idle CPU of a peer that has one timer each).
 //!
-//! Deadlines are rounded up to ticks and kept in order. A session that was moved to a later deadline is looked at once
-//! in vain; one that needs an earlier look is simply listed a second time.
+//! Deadlines are rounded up to ticks and kept in order. A session is listed once, and no longer than it lives: what is
+//! listed keeps its memory, and thousands that come and go each second would be kept for half a minute. One that was
+//! moved to a later deadline is looked at once in vain.
 
 use std::{
     collections::BTreeMap,
@@ -65,8 +66,7 @@ impl Timers {
 
     /// Has `who` looked at, at `at` or up to one tick later.
     pub(crate) fn arm(&self, at: Instant, who: Weak<dyn Timed>) {
-        let since = at.saturating_duration_since(self.0.origin).as_nanos();
-        let tick = u64::try_from(since.div_ceil(self.0.tick.as_nanos())).unwrap_or(u64::MAX);
+        let tick = self.tick(at);
         let mut ticks = self.0.ticks.lock();
         let first = ticks.first_key_value().is_none_or(|(&first, _)| tick < first);
         ticks.entry(tick).or_default().push(who);
@@ -76,7 +76,26 @@ impl Timers {
         }
     }
 
-    /// How many looks are listed, those at sessions that have ended among them.
+    /// Takes out what was listed for `at`, unless its time has come. The sessions of one tick are searched: about 10 µs
+    /// where a million sessions are listed.
+    pub(crate) fn disarm(&self, at: Instant, who: &Weak<dyn Timed>) {
+        let tick = self.tick(at);
+        let mut ticks = self.0.ticks.lock();
+        let Some(listed) = ticks.get_mut(&tick) else { return };
+        if let Some(found) = listed.iter().position(|other| Weak::ptr_eq(other, who)) {
+            listed.swap_remove(found);
+        }
+        if listed.is_empty() {
+            ticks.remove(&tick);
+        }
+    }
+
+    fn tick(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.0.origin).as_nanos();
+        u64::try_from(since.div_ceil(self.0.tick.as_nanos())).unwrap_or(u64::MAX)
+    }
+
+    /// How many looks are listed.
     pub(crate) fn listed(&self) -> usize {
         self.0.ticks.lock().values().map(Vec::len).sum()
     }
@@ -119,7 +138,7 @@ async fn run(timers: Arc<Shared>) {
 mod tests {
     use patio_proto::{
         Text,
-        engine::{self, Packet, Protocol, Transport},
+        engine::{self, CloseReason, Packet, Protocol, Transport},
     };
 
     use super::*;
@@ -132,44 +151,17 @@ mod tests {
         engine_io::{Client, Handler, Message, Plain},
     };
 
-    /// Where pings are more frequent than the wait for their answers is long, every pong brings an earlier deadline.
-    #[tokio::test(start_paused = true)]
-    async fn overtaken_deadlines_do_not_pile_up() {
-        let timing = Timing {
-            ping_interval: Duration::from_secs(10),
-            ping_timeout: Duration::from_secs(60),
-            ..Timing::default()
-        };
-        let (engine, session) = open(timing);
-        for _ in 0..100 {
-            tokio::time::sleep(Duration::from_secs(10) + 2 * engine.timers.0.tick).await;
-            session.receive(Packet::Pong(Text::default()));
-        }
-        assert!(!session.is_closed());
-        let listed = engine.timers.listed();
-        assert!(listed <= 8, "{listed}");
-    }
-
-    /// A session is forgotten when it ends, not when its client should have joined a namespace.
-    #[tokio::test(start_paused = true)]
-    async fn no_deadline_is_left_of_a_session_that_timed_out() {
-        let timing = Timing {
-            ping_interval: Duration::from_secs(10),
-            ping_timeout: Duration::from_secs(10),
-            ..Timing::default()
-        };
-        let (engine, session) = open(timing);
-        session.set_deadline(Some(Instant::now() + Duration::from_secs(60)));
-        tokio::time::sleep(Duration::from_secs(20) + 4 * engine.timers.0.tick).await;
-        assert!(session.is_closed());
-        assert_eq!(engine.timers.listed(), 0);
-    }
+    const TIMING: Timing = Timing {
+        ping_interval: Duration::from_secs(10),
+        ping_timeout: Duration::from_secs(60),
+        upgrade_timeout: Duration::from_secs(10),
+    };
 
     /// A session over polling.
-    fn open(timing: Timing) -> (Arc<Engine<Plain>>, Arc<Session<Plain>>) {
+    fn open() -> (Arc<Engine<Plain>>, Arc<Session<Plain>>) {
         let handler: Box<dyn Handler> = Box::new(|_: &Client, _: Message| ());
-        let engine: Arc<Engine<Plain>> =
-            Arc::new(Engine::new(Config { timing, ..Config::default() }, handler));
+        let config = Config { timing: TIMING, ..Config::default() };
+        let engine: Arc<Engine<Plain>> = Arc::new(Engine::new(config, handler));
         engine.start();
         let (parts, ()) = http::Request::new(()).into_parts();
         let now = Instant::now().into_std();
@@ -179,9 +171,38 @@ mod tests {
             Plain,
             "sid".into(),
             false,
-            engine::Session::open(Protocol::V4, Transport::Polling, &timing, now),
+            engine::Session::open(Protocol::V4, Transport::Polling, &TIMING, now),
             (Sink::Polling(None), None),
         );
         (engine, session)
+    }
+
+    /// Where pings are more frequent than the wait for their answers is long, every pong brings an earlier deadline.
+    #[tokio::test(start_paused = true)]
+    async fn overtaken_deadlines_do_not_pile_up() {
+        let (engine, session) = open();
+        for _ in 0..100 {
+            tokio::time::sleep(TIMING.ping_interval + 2 * engine.timers.0.tick).await;
+            session.receive(Packet::Pong(Text::default()));
+            assert_eq!(engine.timers.listed(), 1);
+        }
+        assert!(!session.is_closed());
+    }
+
+    /// Neither for its next ping, nor for the end of the time to join a namespace.
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_has_ended_is_not_listed() {
+        let (engine, session) = open();
+        session.set_deadline(Some(Instant::now() + Duration::from_secs(100)));
+        assert_eq!(engine.timers.listed(), 1);
+        session.close(CloseReason::ForcedClose);
+        assert_eq!(engine.timers.listed(), 0);
+        assert_eq!(Arc::weak_count(&session), 0, "its memory is free with its last owner");
+
+        let (engine, session) = open();
+        session.set_deadline(Some(Instant::now() + Duration::from_secs(100)));
+        tokio::time::sleep(TIMING.ping_interval + TIMING.ping_timeout + 4 * engine.timers.0.tick).await;
+        assert!(session.is_closed(), "it timed out");
+        assert_eq!(engine.timers.listed(), 0);
     }
 }

@@ -10,7 +10,7 @@ mod requests;
 use std::{
     cell::RefCell,
     io,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -254,6 +254,7 @@ impl<A: Application> Session<A> {
         if !link.machine.close() {
             return;
         }
+        self.disarm(&mut link);
         link.ended = Some(reason);
         link.post = Post::None;
         link.wake_flush_waiters();
@@ -294,16 +295,21 @@ impl<A: Application> Session<A> {
     }
 
     fn arm(self: &Arc<Self>, link: &mut Link) {
-        if link.machine.is_closed() {
-            // What is listed keeps the memory of this session: not until its client should have joined a namespace.
-            return;
-        }
-        let heart = link.machine.deadline().map(Instant::from_std);
-        let Some(next) = heart.into_iter().chain(link.app_deadline).min() else { return };
+        // Nobody waits for one that has ended.
+        let Some(heart) = link.machine.deadline().map(Instant::from_std) else { return };
+        let next = link.app_deadline.map_or(heart, |app| app.min(heart));
         if link.armed.is_none_or(|armed| next < armed) {
+            self.disarm(link);
             link.armed = Some(next);
             let me = Arc::downgrade(self);
             self.engine.timers.arm(next, me);
+        }
+    }
+
+    fn disarm(self: &Arc<Self>, link: &mut Link) {
+        if let Some(armed) = link.armed.take() {
+            let me: Weak<Self> = Arc::downgrade(self);
+            self.engine.timers.disarm(armed, &(me as Weak<dyn Timed>));
         }
     }
 
@@ -419,8 +425,7 @@ impl<A: Application> Timed for Session<A> {
         let timing = &self.engine.config.timing;
         let mut link = self.link.lock();
         if link.armed.is_some_and(|armed| armed > now) {
-            // A listing from before an earlier deadline came up. Arming anew for it would never end: each earlier
-            // deadline, such as the ping behind a pong, would leave one more listing that lives for ever.
+            // It was listed anew while the timers were on their way here.
             return;
         }
         link.armed = None;

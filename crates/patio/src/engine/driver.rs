@@ -284,6 +284,9 @@ impl<A: Application> Drop for Driver<A> {
             self.session.close(CloseReason::ServerShuttingDown);
             A::abandoned(&self.session, &mut self.inbox);
         }
+        if matches!(self.phase, Phase::Gone) {
+            self.session.engine().unlinger(&self.session);
+        }
         self.session.disconnect();
         self.session.engine().forget(&self.session);
     }

@@ -25,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+use hashbrown::HashMap;
 use patio_proto::{
     encode::Encoded,
     engine::{CloseReason, DecodeError, Message, Packet, Protocol},
@@ -113,8 +114,9 @@ pub(crate) struct Engine<A: Application> {
     /// Sessions and upgrades on their way, against the limit of connections.
     open: AtomicUsize,
     closing: AtomicBool,
-    /// Sessions that are gone and whose handlers still run, so that the end of the server can wake their drivers.
-    lingering: Mutex<Vec<Weak<Session<A>>>>,
+    /// Sessions that are gone and whose handlers still run, by their address, so that the end of the server can wake
+    /// their drivers.
+    lingering: Mutex<HashMap<usize, Weak<Session<A>>>>,
     /// The handlers that still run are dropped.
     over: AtomicBool,
 }
@@ -166,11 +168,12 @@ impl<A: Application> Engine<A> {
 
     /// Remembers a session that is gone and whose handlers still run.
     fn linger(&self, session: &Arc<Session<A>>) {
-        let mut lingering = self.lingering.lock();
-        if lingering.len() == lingering.capacity() {
-            lingering.retain(|other| other.strong_count() > 0);
-        }
-        lingering.push(Arc::downgrade(session));
+        self.lingering.lock().insert(Arc::as_ptr(session).addr(), Arc::downgrade(session));
+    }
+
+    /// Its handlers have ended: what is remembered would keep its memory.
+    fn unlinger(&self, session: &Arc<Session<A>>) {
+        self.lingering.lock().remove(&Arc::as_ptr(session).addr());
     }
 
     fn is_over(&self) -> bool {
@@ -200,7 +203,7 @@ impl<A: Application> Engine<A> {
         }
         self.over.store(true, Ordering::Release);
         let lingering = std::mem::take(&mut *self.lingering.lock());
-        let dropped = lingering.iter().filter_map(Weak::upgrade).inspect(|session| session.wake()).count();
+        let dropped = lingering.values().filter_map(Weak::upgrade).inspect(|session| session.wake()).count();
         // Their tasks end at their next poll; a connection's farewell has a limit of its own.
         self.tasks.wait().await;
         dropped

@@ -135,9 +135,8 @@ impl<A: Application> Driver<A> {
                     self.session.engine().counters.bad_frames.add(1);
                     tracing::debug!(sid = self.session.sid(), %error, "bad WebSocket frame");
                     let last = CloseFrame { code: error.close_code(), reason: patio_proto::Text::default() };
-                    return self
-                        .session
-                        .close_with(CloseReason::TransportError, control::close_frame(Some(&last)));
+                    self.session.close_with(CloseReason::TransportError, control::close_frame(Some(&last)));
+                    return;
                 }
             }
             if self.session.ended().is_some() {
@@ -154,7 +153,8 @@ impl<A: Application> Driver<A> {
             Message::Pong(_) => return,
             Message::Close(close) => {
                 let last = control::close_frame(close.as_ref());
-                return self.session.close_with(CloseReason::TransportClose, last);
+                self.session.close_with(CloseReason::TransportClose, last);
+                return;
             }
         };
         match A::packet(self.session.protocol(), message) {

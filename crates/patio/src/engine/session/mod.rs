@@ -208,9 +208,11 @@ impl<A: Application> Session<A> {
         }
         if link.outbound.push(packet, &self.engine.bounds).is_err() {
             drop(link);
-            self.engine.counters.slow_clients.add(1);
-            tracing::debug!(sid = %self.sid, "the client reads too slowly: its queue is full");
-            self.close(CloseReason::SlowClient);
+            // Others may have found it full as well.
+            if self.close_with(CloseReason::SlowClient, control::close_frame(None)) {
+                self.engine.counters.slow_clients.add(1);
+                tracing::debug!(sid = %self.sid, "the client reads too slowly: its queue is full");
+            }
             return;
         }
         let schedule = !std::mem::replace(&mut link.scheduled, true);
@@ -248,11 +250,11 @@ impl<A: Application> Session<A> {
         self.close_with(reason, control::close_frame(None));
     }
 
-    /// Ends the session; a WebSocket ends with the frame `last`.
-    pub(super) fn close_with(self: &Arc<Self>, reason: CloseReason, last: Bytes) {
+    /// Ends the session; a WebSocket ends with the frame `last`. False: it had ended before.
+    pub(super) fn close_with(self: &Arc<Self>, reason: CloseReason, last: Bytes) -> bool {
         let mut link = self.link.lock();
         if !link.machine.close() {
-            return;
+            return false;
         }
         self.disarm(&mut link);
         link.ended = Some(reason);
@@ -285,6 +287,7 @@ impl<A: Application> Session<A> {
         }
         drop(link);
         self.wake();
+        true
     }
 
     /// Wakes the layer above at `at`, by its `expired`.

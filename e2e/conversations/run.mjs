@@ -35,6 +35,9 @@ if (!flags.server) {
 /** How many differences are shrunk before it is enough. */
 const ENOUGH = 5;
 
+/** After how many a long run says that it goes on. */
+const NEWS = 500;
+
 const REFERENCE = `node ${fileURLToPath(new URL("../reference.mjs", import.meta.url))}`;
 const began = Date.now();
 let passed = 0;
@@ -64,6 +67,7 @@ const worker = async () => {
     if (flags.verbose) console.log(`${name}: ${Date.now() - from} ms`);
     if (!account) {
       passed++;
+      if (passed % NEWS === 0) console.log(`${passed} passed so far`);
       continue;
     }
     failed++;

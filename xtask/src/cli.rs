@@ -4,7 +4,7 @@ use anyhow::bail;
 
 /// What `cargo xtask` prints without a task.
 pub(crate) const HELP: &str = "\
-cargo xtask test    run all tests: Rust, official clients in Node and Chromium, the page, Autobahn
+cargo xtask test    run all tests: Rust, official clients in Node and Chromium, the page, Autobahn, the fuzz targets
 cargo xtask ci      the same, and format, clippy, documents, feature combinations, licences
 cargo xtask bench   measure Patio beside its peers; its options follow: cargo xtask bench --quick
 
@@ -12,8 +12,8 @@ Options of test and ci:
   --only TEXT       only steps whose name contains TEXT; may be repeated
   --verbose         show the output of every step while it runs, not only that of failed ones
 
-What is missing (npm and Python packages; apt packages, as root or with sudo) is installed. What cannot be installed is named,
-and its suites are skipped; with CI=true that is a failure.
+What is missing (packages of npm and Python, cargo-fuzz; apt packages, as root or with sudo) is installed. What cannot
+be installed is named, and its suites are skipped; with CI=true that is a failure.
 ";
 
 /// A task, with what was typed after it.

@@ -9,6 +9,7 @@ mod ci;
 mod cli;
 mod counts;
 mod features;
+mod fuzz;
 mod licences;
 mod needs;
 mod page;

@@ -17,11 +17,13 @@ pub(crate) enum Need {
     Node,
     Npm,
     Chromium,
+    /// libFuzzer is compiled from its source.
+    Cxx,
 }
 
 impl Need {
     /// Node.js and npm are expected to be there, in whatever way they came; apt's are as good.
-    const ALL: [Self; 3] = [Self::Node, Self::Npm, Self::Chromium];
+    const ALL: [Self; 4] = [Self::Node, Self::Npm, Self::Chromium, Self::Cxx];
 
     /// What to install; a browser shows no text without a font.
     const fn packages(self) -> &'static [&'static str] {
@@ -29,6 +31,7 @@ impl Need {
             Self::Node => &["nodejs"],
             Self::Npm => &["npm"],
             Self::Chromium => &["chromium", "fonts-liberation"],
+            Self::Cxx => &["g++"],
         }
     }
 
@@ -40,6 +43,7 @@ impl Need {
             Self::Chromium => {
                 env::var_os("CHROMIUM").map_or_else(|| "/usr/bin/chromium".into(), PathBuf::from).exists()
             }
+            Self::Cxx => env::var_os("CXX").is_some() || find("c++").is_some(),
         }
     }
 }
@@ -90,7 +94,7 @@ fn privilege() -> Option<&'static [&'static str]> {
 }
 
 /// A program on the path.
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|folder| folder.join(program)).find(|file: &PathBuf| Path::is_file(file))
 }

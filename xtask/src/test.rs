@@ -1,10 +1,10 @@
 //! `cargo xtask test`: what it needs, one build with one set of features, and the suites: Rust's, the official clients
-//! in Node and in Chromium, the page, Autobahn.
+//! in Node and in Chromium, the page, Autobahn, the fuzz targets.
 
 use std::{fs, path::Path, time::Duration};
 
 use crate::{
-    autobahn,
+    autobahn, fuzz,
     needs::{self, Need},
     page,
     session::{Counting, Session, Step},
@@ -20,6 +20,7 @@ const NODE: &str = "e2e in Node";
 const BROWSER: &str = "e2e in Chromium";
 const PAGE: &str = "page";
 const AUTOBAHN: &str = "Autobahn";
+const FUZZ: &str = "fuzz";
 
 const fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(60 * minutes)
@@ -27,12 +28,14 @@ const fn minutes(minutes: u64) -> Duration {
 
 /// Runs all tests.
 pub(crate) fn test(workspace: &Workspace, session: &mut Session) {
-    let [rust, node, browser, page, autobahn] =
-        [RUST, NODE, BROWSER, PAGE, AUTOBAHN].map(|name| session.wants(name));
+    let [rust, node, browser, page, autobahn, fuzz] =
+        [RUST, NODE, BROWSER, PAGE, AUTOBAHN, FUZZ].map(|name| session.wants(name));
     let mut missing = Vec::new();
     let mut installed = false;
-    if node || browser || page {
+    if node || browser || page || fuzz {
         missing = needs::provide(session);
+    }
+    if node || browser || page {
         installed =
             !missing.contains(&Need::Node) && !missing.contains(&Need::Npm) && npm(workspace, session);
     }
@@ -73,6 +76,9 @@ pub(crate) fn test(workspace: &Workspace, session: &mut Session) {
             false => session.skip(AUTOBAHN, "the build failed"),
         }
     }
+    if fuzz {
+        self::fuzz(workspace, session, missing.contains(&Need::Cxx));
+    }
 }
 
 /// WebSocket itself, case by case.
@@ -98,6 +104,21 @@ fn npm(workspace: &Workspace, session: &mut Session) -> bool {
     command.arg("ci");
     let (limit, counting) = (minutes(10), Counting::Setup);
     session.step(Step { name: "npm packages", commands: vec![command], limit, counting })
+}
+
+/// What must hold for any bytes: a workspace of its own, compiled in its own way.
+fn fuzz(workspace: &Workspace, session: &mut Session, no_compiler: bool) {
+    if no_compiler {
+        return session.skip(FUZZ, "a C++ compiler is missing");
+    }
+    let Some(cargo_fuzz) = fuzz::provide(workspace, session) else {
+        return session.skip(FUZZ, "cargo-fuzz is missing");
+    };
+    if !fuzz::build(workspace, session, &cargo_fuzz) {
+        return session.skip(FUZZ, "the build of its targets failed");
+    }
+    let in_ci = session.is_strict();
+    session.perform(FUZZ, |verbose| fuzz::run(workspace, &cargo_fuzz, in_ci, verbose));
 }
 
 /// All tests and programs.

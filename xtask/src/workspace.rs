@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -67,7 +67,7 @@ impl Workspace {
     }
 
     /// A program to be run in a folder of the repository.
-    pub(crate) fn command(&self, program: &str, folder: &str) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>, folder: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.path(folder));
         command
@@ -83,8 +83,11 @@ impl Workspace {
 
 /// The cargo that runs us, found from any folder of the repository.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    // Build scripts and tests would take these for their own.
+    clean(Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"))))
+}
+
+/// The command without what the cargo that runs us says of us: build scripts and tests would take it for their own.
+pub(crate) fn clean(mut command: Command) -> Command {
     for (name, _) in env::vars_os() {
         if name
             .to_str()

@@ -502,7 +502,7 @@ async fn cve_2022_21676_a_bad_frame_behind_the_handshake() {
 /// CVE-2022-41940 (`engine.io`): a request to upgrade to something else, whose connection was reset while the server
 /// closed it, ended the process. In Patio a failed read or write ends that connection.
 ///
-/// Without `Error::OtherUpgrade` in `proto/ws/handshake.rs`: a 101. With a panic in place of `TransportError` where
+/// Without `Error::OtherUpgrade` in `proto/ws/handshake.rs`: a 101. With a panic in place of `TransportClose` where
 /// `engine/driver.rs` reads: no reason comes.
 #[tokio::test]
 async fn cve_2022_41940_an_upgrade_to_something_else_and_a_reset() {
@@ -535,7 +535,7 @@ async fn cve_2022_41940_an_upgrade_to_something_else_and_a_reset() {
         ws.send_raw(last).await;
         socket.set_linger(Some(Duration::ZERO)).unwrap();
         drop((socket, ws));
-        assert_eq!(server.reason().await, "transport error");
+        assert_eq!(server.reason().await, "transport close");
     }
     server.until(|io| io.engine().clients_count() == 0).await;
     still_serves(&server).await;

@@ -4,7 +4,7 @@ use anyhow::bail;
 
 /// What `cargo xtask` prints without a task.
 pub(crate) const HELP: &str = "\
-cargo xtask test    run all tests: Rust, official clients in Node and Chromium, the page, Autobahn, the fuzz targets
+cargo xtask test    run all tests: Rust, official clients in Node and Chromium, Node.js as the standard, soak, Autobahn, fuzz
 cargo xtask ci      the same, and format, clippy, documents, feature combinations, licences
 cargo xtask bench   measure Patio beside its peers; its options follow: cargo xtask bench --quick
 

@@ -1,7 +1,8 @@
 //! Programs beyond Rust that the tests need: found, or installed by apt as root or with sudo, or named in one line.
 
 use std::{
-    env,
+    collections::BTreeSet,
+    env, fmt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -12,7 +13,7 @@ use crate::session::{Counting, Session, Step};
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// A program that comes with a Debian package.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Need {
     Node,
     Npm,
@@ -22,10 +23,8 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    /// Node.js and npm are expected to be there, in whatever way they came; apt's are as good.
-    const ALL: [Self; 4] = [Self::Node, Self::Npm, Self::Chromium, Self::Cxx];
-
-    /// What to install; a browser shows no text without a font.
+    /// What to install. Node.js and npm are expected to be there, in whatever way they came; apt's are as good. A browser
+    /// shows no text without a font.
     const fn packages(self) -> &'static [&'static str] {
         match self {
             Self::Node => &["nodejs"],
@@ -48,9 +47,20 @@ impl Need {
     }
 }
 
-/// Brings what is missing and says what is still missing then.
-pub(crate) fn provide(session: &mut Session) -> Vec<Need> {
-    let missing = missing();
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Node => "Node.js",
+            Self::Npm => "npm",
+            Self::Chromium => "Chromium",
+            Self::Cxx => "a C++ compiler",
+        })
+    }
+}
+
+/// Brings what is missing of `needs` and says what is still missing then.
+pub(crate) fn provide(session: &mut Session, needs: &[Need]) -> Vec<Need> {
+    let missing = missing(needs);
     if missing.is_empty() {
         return missing;
     }
@@ -70,15 +80,16 @@ pub(crate) fn provide(session: &mut Session) -> Vec<Need> {
         let commands = vec![update, install];
         session.step(Step { name: "apt packages", commands, limit: LIMIT, counting: Counting::Attempt });
     }
-    let missing = self::missing();
+    let missing = self::missing(needs);
     if !missing.is_empty() {
         println!("To run everything, install what is missing: apt-get install {}", packages.join(" "));
     }
     missing
 }
 
-fn missing() -> Vec<Need> {
-    Need::ALL.into_iter().filter(|need| !need.is_met()).collect()
+fn missing(needs: &[Need]) -> Vec<Need> {
+    let needs: BTreeSet<Need> = needs.iter().copied().collect();
+    needs.into_iter().filter(|need| !need.is_met()).collect()
 }
 
 /// What goes before `apt-get` for it to be allowed to install; nothing if there is no way or no `apt-get`.

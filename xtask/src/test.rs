@@ -1,5 +1,5 @@
-//! `cargo xtask test`: what it needs, one build with one set of features, and the suites: Rust's, the official clients
-//! in Node and in Chromium, the page, Autobahn, the fuzz targets.
+//! `cargo xtask test`: a list of suites, and what they need: programs, npm packages, and one build with one set of
+//! features.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -15,12 +15,49 @@ use crate::{
 /// the tests' own dependencies, whose features are counted in, the programs are built for the same reason.
 const FEATURES: [&str; 2] = ["--workspace", "--all-features"];
 
-const RUST: &str = "cargo test";
-const NODE: &str = "e2e in Node";
-const BROWSER: &str = "e2e in Chromium";
-const PAGE: &str = "page";
-const AUTOBAHN: &str = "Autobahn";
-const FUZZ: &str = "fuzz";
+/// Tests that are run together, as one step or a few.
+struct Suite {
+    name: &'static str,
+    needs: &'static [Need],
+    /// Whether it needs what [`build`] builds.
+    is_built: bool,
+    run: fn(&'static str, &Workspace, &mut Session),
+}
+
+/// What the scripts of `e2e` need. Their packages come with npm.
+const SCRIPT: &[Need] = &[Need::Node, Need::Npm];
+const BROWSER: &[Need] = &[Need::Node, Need::Npm, Need::Chromium];
+
+const fn suite(
+    name: &'static str,
+    needs: &'static [Need],
+    run: fn(&'static str, &Workspace, &mut Session),
+) -> Suite {
+    Suite { name, needs, is_built: true, run }
+}
+
+const SUITES: [Suite; 10] = [
+    suite("cargo test", &[], cargo_test),
+    suite("e2e in Node", SCRIPT, |name, workspace, session| e2e(name, "run.mjs", workspace, session)),
+    suite("e2e in Chromium", BROWSER, |name, workspace, session| {
+        e2e(name, "browser.mjs", workspace, session)
+    }),
+    suite("page", BROWSER, |name, workspace, session| {
+        session.perform(name, |verbose| page::page(workspace, verbose));
+    }),
+    suite("differential", SCRIPT, |name, workspace, session| {
+        e2e(name, "differential/run.mjs", workspace, session);
+    }),
+    suite("conversations", SCRIPT, |name, workspace, session| {
+        e2e(name, "conversations/run.mjs", workspace, session);
+    }),
+    suite("timers", SCRIPT, |name, workspace, session| {
+        e2e(name, "differential/timers.mjs", workspace, session);
+    }),
+    Suite { is_built: false, ..suite("soak", &[], soak) },
+    suite("Autobahn", &[], autobahn),
+    Suite { is_built: false, ..suite("fuzz", &[Need::Cxx], fuzz) },
+];
 
 const fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(60 * minutes)
@@ -28,69 +65,22 @@ const fn minutes(minutes: u64) -> Duration {
 
 /// Runs all tests.
 pub(crate) fn test(workspace: &Workspace, session: &mut Session) {
-    let [rust, node, browser, page, autobahn, fuzz] =
-        [RUST, NODE, BROWSER, PAGE, AUTOBAHN, FUZZ].map(|name| session.wants(name));
-    let mut missing = Vec::new();
-    let mut installed = false;
-    if node || browser || page || fuzz {
-        missing = needs::provide(session);
-    }
-    if node || browser || page {
-        installed =
-            !missing.contains(&Need::Node) && !missing.contains(&Need::Npm) && npm(workspace, session);
-    }
-    let built = (rust || node || browser || page || autobahn) && build(workspace, session);
-
-    // Why one of the suites cannot be run.
-    let obstacle = |chromium: bool| match () {
-        () if !built => Some("the build failed"),
-        () if missing.contains(&Need::Node) => Some("Node.js is missing"),
-        () if missing.contains(&Need::Npm) => Some("npm is missing"),
-        () if !installed => Some("its npm packages are missing"),
-        () if chromium && missing.contains(&Need::Chromium) => Some("Chromium is missing"),
-        () => None,
-    };
-    if rust {
-        match built {
-            true => cargo_test(workspace, session),
-            false => session.skip(RUST, "the build failed"),
+    let wanted: Vec<&Suite> = SUITES.iter().filter(|suite| session.wants(suite.name)).collect();
+    let needs: Vec<Need> = wanted.iter().flat_map(|suite| suite.needs).copied().collect();
+    let missing = needs::provide(session, &needs);
+    let has_npm = !needs.contains(&Need::Npm)
+        || (!missing.contains(&Need::Node) && !missing.contains(&Need::Npm) && npm(workspace, session));
+    let is_built = !wanted.iter().any(|suite| suite.is_built) || build(workspace, session);
+    for Suite { name, needs, is_built: builds, run } in wanted {
+        match needs.iter().find(|need| missing.contains(need)) {
+            _ if *builds && !is_built => session.skip(name, "the build failed"),
+            Some(need) => session.skip(name, &format!("{need} is missing")),
+            None if needs.contains(&Need::Npm) && !has_npm => {
+                session.skip(name, "its npm packages are missing")
+            }
+            None => run(name, workspace, session),
         }
     }
-    for (wanted, name, script, chromium) in
-        [(node, NODE, "run.mjs", false), (browser, BROWSER, "browser.mjs", true)]
-    {
-        match obstacle(chromium) {
-            _ if !wanted => {}
-            Some(why) => session.skip(name, why),
-            None => clients(workspace, session, name, script),
-        }
-    }
-    match obstacle(true) {
-        _ if !page => {}
-        Some(why) => session.skip(PAGE, why),
-        None => drop(session.perform(PAGE, |verbose| page::page(workspace, verbose))),
-    }
-    if autobahn {
-        match built {
-            true => self::autobahn(workspace, session),
-            false => session.skip(AUTOBAHN, "the build failed"),
-        }
-    }
-    if fuzz {
-        self::fuzz(workspace, session, missing.contains(&Need::Cxx));
-    }
-}
-
-/// WebSocket itself, case by case.
-fn autobahn(workspace: &Workspace, session: &mut Session) {
-    let Some(python) = autobahn::python() else {
-        return session.skip(AUTOBAHN, "Python 2.7 with pip is missing (pyenv install 2.7.18)");
-    };
-    if !autobahn::install(workspace, session, &python) {
-        return session.skip(AUTOBAHN, "its packages are missing");
-    }
-    let in_ci = session.is_strict();
-    session.perform(AUTOBAHN, |verbose| autobahn::run(workspace, &python, in_ci, verbose));
 }
 
 /// The packages of the lock file in `e2e/`, unless they are there already.
@@ -106,21 +96,6 @@ fn npm(workspace: &Workspace, session: &mut Session) -> bool {
     session.step(Step { name: "npm packages", commands: vec![command], limit, counting })
 }
 
-/// What must hold for any bytes: a workspace of its own, compiled in its own way.
-fn fuzz(workspace: &Workspace, session: &mut Session, no_compiler: bool) {
-    if no_compiler {
-        return session.skip(FUZZ, "a C++ compiler is missing");
-    }
-    let Some(cargo_fuzz) = fuzz::provide(workspace, session) else {
-        return session.skip(FUZZ, "cargo-fuzz is missing");
-    };
-    if !fuzz::build(workspace, session, &cargo_fuzz) {
-        return session.skip(FUZZ, "the build of its targets failed");
-    }
-    let in_ci = session.is_strict();
-    session.perform(FUZZ, |verbose| fuzz::run(workspace, &cargo_fuzz, in_ci, verbose));
-}
-
 /// All tests and programs.
 fn build(workspace: &Workspace, session: &mut Session) -> bool {
     let command = workspace.cargo(&[&["build", "--all-targets", "--keep-going"], &FEATURES[..]].concat());
@@ -128,18 +103,55 @@ fn build(workspace: &Workspace, session: &mut Session) -> bool {
     session.step(Step { name: "build", commands: vec![command], limit, counting })
 }
 
-fn cargo_test(workspace: &Workspace, session: &mut Session) {
+fn cargo_test(name: &'static str, workspace: &Workspace, session: &mut Session) {
     let command = workspace.cargo(&[&["test", "--no-fail-fast"], &FEATURES[..]].concat());
     let (limit, counting) = (minutes(20), Counting::CargoTest);
-    session.step(Step { name: RUST, commands: vec![command], limit, counting });
+    session.step(Step { name, commands: vec![command], limit, counting });
 }
 
-/// The official clients against the application of `e2e/src`.
-fn clients(workspace: &Workspace, session: &mut Session, name: &'static str, script: &str) {
+/// A script against the application of `e2e/src`.
+fn e2e(name: &'static str, script: &str, workspace: &Workspace, session: &mut Session) {
     // The script hands it to a shell.
     let server = format!("'{}'", workspace.program("e2e").display().to_string().replace('\'', r"'\''"));
     let mut command = workspace.command("node", "e2e");
     command.args([script, "--server", &server]);
     let (limit, counting) = (minutes(10), Counting::Script);
     session.step(Step { name, commands: vec![command], limit, counting });
+}
+
+/// What is left of 100,000 clients. Its profile runs four times as fast as that of the other tests.
+fn soak(name: &'static str, workspace: &Workspace, session: &mut Session) {
+    const SOAK: [&str; 7] = ["--profile", "soak", "--package", "e2e", "--bin", "soak", "--all-features"];
+    let command = workspace.cargo(&[&["build"], &SOAK[..]].concat());
+    let (limit, counting) = (minutes(30), Counting::Setup);
+    if !session.step(Step { name: "build of the soak", commands: vec![command], limit, counting }) {
+        return session.skip(name, "the build failed");
+    }
+    let command = workspace.cargo(&[&["run"], &SOAK[..]].concat());
+    let (limit, counting) = (minutes(20), Counting::Script);
+    session.step(Step { name, commands: vec![command], limit, counting });
+}
+
+/// WebSocket itself, case by case.
+fn autobahn(name: &'static str, workspace: &Workspace, session: &mut Session) {
+    let Some(python) = autobahn::python() else {
+        return session.skip(name, "Python 2.7 with pip is missing (pyenv install 2.7.18)");
+    };
+    if !autobahn::install(workspace, session, &python) {
+        return session.skip(name, "its packages are missing");
+    }
+    let in_ci = session.is_strict();
+    session.perform(name, |verbose| autobahn::run(workspace, &python, in_ci, verbose));
+}
+
+/// What must hold for any bytes: a workspace of its own, compiled in its own way.
+fn fuzz(name: &'static str, workspace: &Workspace, session: &mut Session) {
+    let Some(cargo_fuzz) = fuzz::provide(workspace, session) else {
+        return session.skip(name, "cargo-fuzz is missing");
+    };
+    if !fuzz::build(workspace, session, &cargo_fuzz) {
+        return session.skip(name, "the build of its targets failed");
+    }
+    let in_ci = session.is_strict();
+    session.perform(name, |verbose| fuzz::run(workspace, &cargo_fuzz, in_ci, verbose));
 }

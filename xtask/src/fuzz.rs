@@ -120,16 +120,15 @@ fn one_target(
     }
     let limit = Duration::from_secs(time) + MARGIN;
     let mut outcome = one_command(command, limit, Counting::One, verbose);
-    if outcome.trouble.is_some() {
-        let how = match finding(&outcome.output) {
-            Some(input) => {
-                let built = built(workspace);
-                format!("cargo fuzz run -s none --target-dir {} {target} {input}", built.display())
-            }
-            None => "there is no input that shows it".to_owned(),
-        };
-        outcome.output += &format!("\nFAILED {target}: {how}\n");
-        outcome.trouble = Some(format!("{target}: {how}"));
+    if outcome.trouble.is_some()
+        && let Some(input) = finding(&outcome.output)
+    {
+        let root = workspace.path("");
+        let [input, built] = [Path::new(input), &built(workspace)]
+            .map(|path| path.strip_prefix(&root).unwrap_or(path).display().to_string());
+        let again = format!("cargo fuzz run -s none --target-dir {built} {target} {input}");
+        outcome.output += &format!("\nFAILED {target}: {again}\n");
+        outcome.trouble = Some(format!("{target} found {input}"));
     }
     Ok(outcome)
 }

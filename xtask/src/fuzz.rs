@@ -7,7 +7,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    thread,
     time::Duration,
 };
 
@@ -70,21 +69,7 @@ pub(crate) fn run(workspace: &Workspace, cargo_fuzz: &Path, in_ci: bool, verbose
         Ok(targets) => targets,
         Err(error) => return Outcome::failed(String::new(), format!("{error:#}")),
     };
-    let run = |target: &str| {
-        one_target(workspace, cargo_fuzz, target, time, verbose)
-            .unwrap_or_else(|error| Outcome::failed(String::new(), format!("{target}: {error:#}")))
-    };
-    let mut whole = Outcome::default();
-    for together in targets.chunks(AT_ONCE) {
-        thread::scope(|scope| {
-            let running: Vec<_> = together.iter().map(|target| scope.spawn(|| run(target))).collect();
-            for (target, one) in together.iter().zip(running) {
-                let panicked = || Outcome::failed(String::new(), format!("{target}: the run panicked"));
-                whole.add(one.join().unwrap_or_else(|_| panicked()));
-            }
-        });
-    }
-    whole
+    Outcome::of_all(&targets, AT_ONCE, |target| one_target(workspace, cargo_fuzz, target, time, verbose))
 }
 
 /// The names of all targets. There is one file for each.

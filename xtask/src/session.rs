@@ -5,6 +5,7 @@ use std::{
     env,
     fmt::Write as _,
     process::{Command, ExitCode},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -167,8 +168,27 @@ impl Outcome {
         Self { counts: Counts::FAILED, output, trouble: Some(trouble) }
     }
 
+    /// What `work` makes of all items, so many at once. Work that cannot be done is a failure.
+    pub(crate) fn of_all<T: Sync>(
+        items: &[T],
+        at_once: usize,
+        work: impl Fn(&T) -> anyhow::Result<Self> + Sync,
+    ) -> Self {
+        let mut whole = Self::default();
+        for together in items.chunks(at_once) {
+            thread::scope(|scope| {
+                let running: Vec<_> = together.iter().map(|item| scope.spawn(|| work(item))).collect();
+                for one in running {
+                    let done = one.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the work panicked")));
+                    whole.add(done.unwrap_or_else(|error| Self::failed(String::new(), format!("{error:#}"))));
+                }
+            });
+        }
+        whole
+    }
+
     /// Joins what the next command of the same step did; of the outputs only those of failures are kept.
-    pub(crate) fn add(&mut self, next: Self) {
+    fn add(&mut self, next: Self) {
         self.counts = self.counts + next.counts;
         if let Some(trouble) = next.trouble {
             self.output += &next.output;

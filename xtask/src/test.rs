@@ -20,7 +20,7 @@ struct Suite {
     name: &'static str,
     needs: &'static [Need],
     /// Whether it needs what [`build`] builds.
-    is_built: bool,
+    needs_build: bool,
     run: fn(&'static str, &Workspace, &mut Session),
 }
 
@@ -33,7 +33,7 @@ const fn suite(
     needs: &'static [Need],
     run: fn(&'static str, &Workspace, &mut Session),
 ) -> Suite {
-    Suite { name, needs, is_built: true, run }
+    Suite { name, needs, needs_build: true, run }
 }
 
 const SUITES: [Suite; 10] = [
@@ -54,9 +54,9 @@ const SUITES: [Suite; 10] = [
     suite("timers", SCRIPT, |name, workspace, session| {
         e2e(name, "differential/timers.mjs", workspace, session);
     }),
-    Suite { is_built: false, ..suite("soak", &[], soak) },
+    Suite { needs_build: false, ..suite("soak", &[], soak) },
     suite("Autobahn", &[], autobahn),
-    Suite { is_built: false, ..suite("fuzz", &[Need::Cxx], fuzz) },
+    Suite { needs_build: false, ..suite("fuzz", &[Need::Cxx], fuzz) },
 ];
 
 const fn minutes(minutes: u64) -> Duration {
@@ -70,10 +70,10 @@ pub(crate) fn test(workspace: &Workspace, session: &mut Session) {
     let missing = needs::provide(session, &needs);
     let has_npm = !needs.contains(&Need::Npm)
         || (!missing.contains(&Need::Node) && !missing.contains(&Need::Npm) && npm(workspace, session));
-    let is_built = !wanted.iter().any(|suite| suite.is_built) || build(workspace, session);
-    for Suite { name, needs, is_built: builds, run } in wanted {
+    let is_built = !wanted.iter().any(|suite| suite.needs_build) || build(workspace, session);
+    for Suite { name, needs, needs_build, run } in wanted {
         match needs.iter().find(|need| missing.contains(need)) {
-            _ if *builds && !is_built => session.skip(name, "the build failed"),
+            _ if *needs_build && !is_built => session.skip(name, "the build failed"),
             Some(need) => session.skip(name, &format!("{need} is missing")),
             None if needs.contains(&Need::Npm) && !has_npm => {
                 session.skip(name, "its npm packages are missing")

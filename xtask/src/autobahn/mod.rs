@@ -10,7 +10,6 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    thread,
     time::Duration,
 };
 
@@ -106,19 +105,7 @@ pub(crate) fn run(workspace: &Workspace, python: &Path, in_ci: bool, verbose: bo
     let Some(echoes) = server.wait_for(TO_LISTEN, addresses) else {
         return Outcome::failed(server.output(), "the echo did not listen".into());
     };
-    let run = |part| {
-        one_part(workspace, python, part, &echoes, messages, verbose)
-            .unwrap_or_else(|error| Outcome::failed(String::new(), format!("{error:#}")))
-    };
-    let mut whole = Outcome::default();
-    thread::scope(|scope| {
-        let running = PARTS.each_ref().map(|part| scope.spawn(move || run(part)));
-        for (part, one) in PARTS.iter().zip(running) {
-            let trouble = || Outcome::failed(String::new(), format!("{} panicked", part.name));
-            whole.add(one.join().unwrap_or_else(|_| trouble()));
-        }
-    });
-    whole
+    Outcome::of_all(&PARTS, PARTS.len(), |part| one_part(workspace, python, part, &echoes, messages, verbose))
 }
 
 /// The test of `patio` that serves the echoes, with the features of all tests: nothing is compiled anew for it.

@@ -258,6 +258,21 @@ fn a_wrong_placeholder_is_an_error_once_all_attachments_are_there() {
 }
 
 #[test]
+fn nothing_is_looked_for_inside_of_a_placeholder() {
+    let limits = Limits::default();
+    let inside = r#"51-["x",{"_placeholder":true,"num":0,"y":[{"_placeholder":true,"num":9}]}]"#;
+    let mut decoder = Decoder::new();
+    assert_eq!(decoder.text(inside.into(), &limits), Ok(None));
+    let packet = decoder.binary(Bytes::from_static(b"z"), &limits).unwrap().unwrap();
+    let Kind::Event { payload, .. } = packet.kind else { panic!() };
+    assert_eq!(payload.read_args::<Bytes>(1).unwrap(), "z");
+    // One beside it is.
+    let beside = r#"51-["x",{"_placeholder":true,"num":9},{"_placeholder":true,"num":0}]"#;
+    assert_eq!(decoder.text(beside.into(), &limits), Ok(None));
+    assert_eq!(decoder.binary(Bytes::new(), &limits), Err(DecodeError::Placeholder));
+}
+
+#[test]
 fn depth() {
     let nested = |depth: usize| format!("2[\"x\",{}{}]", "[".repeat(depth - 1), "]".repeat(depth - 1));
     let packet = decode(&nested(127)).unwrap();

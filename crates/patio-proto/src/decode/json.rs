@@ -207,6 +207,7 @@ impl<'de> Visitor<'de> for Outline<'_> {
             return Ok(Seen::Object);
         }
         let (mut placeholder, mut number) = (false, None);
+        let before = self.illegal.get();
         while let Some(key) = members.next_key_seed(KeySeed)? {
             let value = members.next_value_seed(self)?;
             match key {
@@ -215,8 +216,10 @@ impl<'de> Visitor<'de> for Outline<'_> {
                 Key::Other => {}
             }
         }
-        if placeholder && !number.is_some_and(|number| self.stands_for_an_attachment(number)) {
-            self.illegal.set(true);
+        if placeholder {
+            // As Node does, nothing is looked for inside of a placeholder that is one.
+            let legal = number.is_some_and(|number| self.stands_for_an_attachment(number));
+            self.illegal.set(before || !legal);
         }
         Ok(Seen::Object)
     }

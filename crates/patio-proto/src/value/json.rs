@@ -1,6 +1,6 @@
 //! Reads a [`Value`] from JSON text or any deserializer, with attachments put in the places of their placeholders.
 
-use std::fmt;
+use std::{cell::Cell, fmt};
 
 use bytes::Bytes;
 use serde::de::{
@@ -14,21 +14,24 @@ impl Value {
     /// Parses `text`. Placeholders are looked for when there are attachments; one with a wrong number is an error.
     pub(crate) fn from_json(text: &str, attachments: &[Bytes]) -> serde_json::Result<Self> {
         let mut json = serde_json::Deserializer::from_str(text);
-        let value = Resolve { attachments }.deserialize(&mut json)?;
+        let illegal = Cell::new(false);
+        let value = Resolve { attachments, illegal: &illegal }.deserialize(&mut json)?;
         json.end()?;
-        Ok(value)
+        if illegal.get() { Err(serde_json::Error::custom("illegal attachment number")) } else { Ok(value) }
     }
 }
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Resolve { attachments: &[] }.deserialize(deserializer)
+        Resolve { attachments: &[], illegal: &Cell::new(false) }.deserialize(deserializer)
     }
 }
 
 #[derive(Clone, Copy)]
 struct Resolve<'a> {
     attachments: &'a [Bytes],
+    /// Set when a placeholder stands for nothing, unless it stands inside of another one, where nobody looks.
+    illegal: &'a Cell<bool>,
 }
 
 impl<'de> DeserializeSeed<'de> for Resolve<'_> {
@@ -111,6 +114,7 @@ impl<'de> Visitor<'de> for Resolve<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let before = self.illegal.get();
         let mut members = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
             members.push((key, map.next_value_seed(self)?));
@@ -118,8 +122,14 @@ impl<'de> Visitor<'de> for Resolve<'_> {
         let object: Object = members.into_iter().collect();
         match self.attachment(&object) {
             None => Ok(Value::Object(object)),
-            Some(Some(bytes)) => Ok(Value::Binary(bytes)),
-            Some(None) => Err(A::Error::custom("illegal attachment number")),
+            Some(Some(bytes)) => {
+                self.illegal.set(before);
+                Ok(Value::Binary(bytes))
+            }
+            Some(None) => {
+                self.illegal.set(true);
+                Ok(Value::Null)
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use hashbrown::HashTable;
 use patio_proto::engine::Timing;
 use tokio::{
     sync::Notify,
@@ -33,7 +34,7 @@ pub(crate) trait Timed: Send + Sync {
 pub(crate) struct Timers(Arc<Shared>);
 
 struct Shared {
-    ticks: Mutex<BTreeMap<u64, Vec<Weak<dyn Timed>>>>,
+    ticks: Mutex<BTreeMap<u64, HashTable<Weak<dyn Timed>>>>,
     /// Tells the task that there is an earlier first tick, or that it is over.
     earlier: Notify,
     started: AtomicBool,
@@ -69,21 +70,21 @@ impl Timers {
         let tick = self.tick(at);
         let mut ticks = self.0.ticks.lock();
         let first = ticks.first_key_value().is_none_or(|(&first, _)| tick < first);
-        ticks.entry(tick).or_default().push(who);
+        ticks.entry(tick).or_default().insert_unique(address(&who), who, address);
         drop(ticks);
         if first {
             self.0.earlier.notify_one();
         }
     }
 
-    /// Takes out what was listed for `at`, unless its time has come. The sessions of one tick are searched: about 10 µs
-    /// where a million sessions are listed.
+    /// Takes out what was listed for `at`, unless its time has come. All sessions may be in one tick, and all may end at
+    /// once, so they are not searched for one by one.
     pub(crate) fn disarm(&self, at: Instant, who: &Weak<dyn Timed>) {
         let tick = self.tick(at);
         let mut ticks = self.0.ticks.lock();
         let Some(listed) = ticks.get_mut(&tick) else { return };
-        if let Some(found) = listed.iter().position(|other| Weak::ptr_eq(other, who)) {
-            listed.swap_remove(found);
+        if let Ok(found) = listed.find_entry(address(who), |other| Weak::ptr_eq(other, who)) {
+            found.remove();
         }
         if listed.is_empty() {
             ticks.remove(&tick);
@@ -97,8 +98,14 @@ impl Timers {
 
     /// How many looks are listed.
     pub(crate) fn listed(&self) -> usize {
-        self.0.ticks.lock().values().map(Vec::len).sum()
+        self.0.ticks.lock().values().map(HashTable::len).sum()
     }
+}
+
+/// The hash of what is listed: where it stands, spread over all bits, since objects stand at multiples of their size.
+fn address(who: &Weak<dyn Timed>) -> u64 {
+    // The golden ratio's bits; the upper half of the product depends on all of the address.
+    (who.as_ptr().addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
 }
 
 impl Drop for Timers {

@@ -32,6 +32,8 @@ pub(crate) struct Outbound {
     bytes: usize,
     /// Bytes of the first packet that were written already.
     written: usize,
+    /// Bytes of answers to polls that the HTTP server has and the client has not.
+    answered: usize,
 }
 
 #[derive(Debug, Default)]
@@ -98,10 +100,12 @@ impl Outbound {
         }
     }
 
-    /// Appends a packet. One packet of any size always fits an empty queue.
+    /// Appends a packet. One packet of any size always fits an empty queue, unless an answer is on its way: a client
+    /// that polls and does not read would have one packet of any size with each poll.
     pub(crate) fn push(&mut self, packet: &Arc<Encoded>, bounds: &Bounds) -> Result<(), Full> {
         let bytes = self.bytes + packet.len();
-        if !self.is_empty() && (bytes > bounds.bytes || self.len() >= bounds.packets) {
+        let waits = !self.is_empty() || self.answered > 0;
+        if waits && (bytes + self.answered > bounds.bytes || self.len() >= bounds.packets) {
             return Err(Full);
         }
         self.bytes = bytes;
@@ -189,6 +193,16 @@ impl Outbound {
             }
         };
         self.bytes -= packet.len();
+    }
+
+    /// The HTTP server has this much more of answers.
+    pub(super) fn begin_answer(&mut self, bytes: usize) {
+        self.answered += bytes;
+    }
+
+    /// The client has this much more of answers, or never will.
+    pub(super) fn end_answer(&mut self, bytes: usize) {
+        self.answered -= bytes;
     }
 
     /// Takes everything: what a poll's answer carries.

@@ -82,6 +82,34 @@ async fn a_client_that_polls_too_slowly_is_let_go() {
     }
 }
 
+/// An answer that is not read waits in the HTTP server.
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_not_read_wait_too() {
+    let server = Server::in_memory(patient().max_outbound_bytes(1_000_000), 64 * 1024);
+    let neighbour = server.timeless_neighbour().await;
+    for (slow, eio) in (1..).zip([V4, V3]) {
+        let mut polling = server.polling(eio).await;
+        let id = polling.join("/").await;
+        let message = "x".repeat(600_000);
+        let to = server.io.to(&id);
+        let say = || to.clone().emit("large", &message).unwrap();
+        // One that is read costs nothing.
+        for _ in 0..3 {
+            say();
+            assert_eq!(polling.text().await.len(), message.len() + 14);
+        }
+        polling.start_poll().await;
+        say();
+        // Until nobody has anything to do, so that the answer is on its way.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(server.io.counters().slow_clients, slow - 1);
+        say();
+        assert_eq!(server.io.counters().slow_clients, slow);
+        assert_eq!(server.reason().await, "slow client");
+    }
+    neighbour.felt_nothing().await;
+}
+
 #[tokio::test]
 async fn one_packet_of_any_size_fits_an_empty_queue() {
     let server = Server::apart(builder().max_outbound_bytes(1_000)).await;

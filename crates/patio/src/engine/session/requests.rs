@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use patio_proto::engine::{CloseReason, Packet, session::Probe};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -46,6 +47,12 @@ impl<A: Application> Session<A> {
         let (answer, later) = oneshot::channel();
         link.sink = Sink::Polling(Some(answer));
         PollTurn::Later(later)
+    }
+
+    /// The body of an answer. Until the HTTP server has written it, it counts as what waits for this client.
+    pub(in crate::engine) fn body(self: &Arc<Self>, body: Vec<u8>) -> Bytes {
+        self.link.lock().outbound.begin_answer(body.len());
+        Bytes::from_owner(Body { session: Arc::clone(self), body })
     }
 
     /// Answers a waiting GET with a noop, so that the client can finish its upgrade.
@@ -125,6 +132,24 @@ impl<A: Application> Session<A> {
         drop(link);
         self.wake();
         Ok(())
+    }
+}
+
+/// The body of an answer; dropped when it is written, or will never be.
+struct Body<A: Application> {
+    session: Arc<Session<A>>,
+    body: Vec<u8>,
+}
+
+impl<A: Application> AsRef<[u8]> for Body<A> {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl<A: Application> Drop for Body<A> {
+    fn drop(&mut self) {
+        self.session.link.lock().outbound.end_answer(self.body.len());
     }
 }
 

@@ -83,7 +83,7 @@ async fn get<A: Application>(
 
 /// Packets as the body of an answer.
 pub(in crate::engine) fn payload_answer<A: Application>(
-    session: &Session<A>,
+    session: &Arc<Session<A>>,
     asked: &Asked,
     parts: &Parts,
     packets: Vec<Arc<Encoded>>,
@@ -107,7 +107,7 @@ pub(in crate::engine) fn payload_answer<A: Application>(
         body = small;
     }
     change_headers(session.engine(), config.headers.as_ref(), &mut headers, parts);
-    answer(StatusCode::OK, headers, body.into())
+    answer(StatusCode::OK, headers, session.body(body))
 }
 
 /// Old Internet Explorers take a payload for an attack.

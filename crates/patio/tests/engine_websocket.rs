@@ -11,7 +11,8 @@ use patio_proto::{
     Text,
     ws::{self, CloseCode, CloseFrame, Opcode},
 };
-use support::{Eio, Engine, Event, Packet, V3, V4, WsClient};
+use support::{Eio, Engine, Event, Packet, V3, V4, WsClient, soon};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn start() -> Engine {
     Engine::start(patio::Server::builder()).await
@@ -189,6 +190,41 @@ async fn what_was_sent_before_a_close_arrives() {
         ws.closes_silently().await;
         assert_eq!(ws.message().await, None);
         assert_eq!(engine.closed().await, "forced close");
+    }
+}
+
+/// As in Node: a client that has ended its side gets what was on its way, and no close frame.
+#[tokio::test]
+async fn what_was_sent_before_the_end_of_the_clients_side_arrives() {
+    let on_tcp = start().await;
+    let on_pipe = Engine::in_memory(patio::Server::builder(), 64 * 1024);
+    for engine in [on_tcp, on_pipe] {
+        for eio in [V4, V3] {
+            let (ws, _) = open(&engine, eio).await;
+            let message = format!("4{}", "x".repeat(900_000));
+            // More than the kernel or a pipe takes, so that most of it waits.
+            const MESSAGES: usize = 12;
+            let (mut reads, mut writes) = tokio::io::split(ws.stream);
+            let sent = tokio::spawn({
+                let frame = frame(Opcode::Text, true, message.as_bytes());
+                async move {
+                    for _ in 0..MESSAGES {
+                        writes.write_all(&frame).await.unwrap();
+                    }
+                    writes.shutdown().await.unwrap();
+                    writes
+                }
+            });
+            for _ in 0..MESSAGES {
+                assert!(matches!(engine.event().await, Event::Message(_)));
+            }
+            assert_eq!(engine.closed().await, "transport close");
+            let _writes = sent.await.unwrap();
+            let mut came = Vec::new();
+            soon(reads.read_to_end(&mut came)).await.unwrap();
+            // A head of ten bytes, and the message.
+            assert_eq!(came.len(), MESSAGES * (10 + message.len()));
+        }
     }
 }
 

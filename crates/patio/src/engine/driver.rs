@@ -107,8 +107,12 @@ impl<A: Application> Driver<A> {
                     left = left.saturating_sub(bytes.len());
                     self.decode(bytes);
                 }
+                // As in Node, a peer that has ended its side may still read what was said, and is told no more.
+                Poll::Ready(Ok(Read::End)) => {
+                    self.session.close_with(CloseReason::TransportClose, None);
+                }
                 // As in Node, a peer that resets its connection has closed it.
-                Poll::Ready(Ok(Read::End) | Err(_)) => {
+                Poll::Ready(Err(_)) => {
                     self.session.close(CloseReason::TransportClose);
                     self.session.disconnect();
                 }
@@ -135,7 +139,8 @@ impl<A: Application> Driver<A> {
                     self.session.engine().counters.bad_frames.add(1);
                     tracing::debug!(sid = self.session.sid(), %error, "bad WebSocket frame");
                     let last = CloseFrame { code: error.close_code(), reason: patio_proto::Text::default() };
-                    self.session.close_with(CloseReason::TransportError, control::close_frame(Some(&last)));
+                    self.session
+                        .close_with(CloseReason::TransportError, Some(control::close_frame(Some(&last))));
                     return;
                 }
             }
@@ -153,7 +158,7 @@ impl<A: Application> Driver<A> {
             Message::Pong(_) => return,
             Message::Close(close) => {
                 let last = control::close_frame(close.as_ref());
-                self.session.close_with(CloseReason::TransportClose, last);
+                self.session.close_with(CloseReason::TransportClose, Some(last));
                 return;
             }
         };

@@ -233,6 +233,7 @@ impl<A: Application> Engine<A> {
     /// False: two handshakes were given the same id at once, and the other was first.
     fn adopt(&self, session: Arc<Session<A>>, stream: Option<Box<transport::websocket::Stream>>) -> bool {
         if !self.sessions.lock().insert(Arc::clone(&session)) {
+            session.close(CloseReason::ForcedClose);
             session.disconnect();
             return false;
         }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use patio_adapter::Offset;
 use patio_proto::{
     encode::Encoded,
-    engine::CloseReason,
     packet::{Kind, Packet},
 };
 
@@ -18,6 +17,8 @@ use crate::guard::guard;
 pub(super) struct CatchingUp {
     /// While the history is read: what comes meanwhile.
     held: Option<Vec<Held>>,
+    /// Bytes of what is held: no more than may wait to be written.
+    bytes: usize,
     /// How far it was read. What is not later than that is known to the client, also when it arrives late.
     cursor: Option<Offset>,
 }
@@ -45,9 +46,13 @@ impl Socket {
             Some(more) => {
                 if let Some(catching_up) = &mut more.catching_up {
                     if let Some(held) = &mut catching_up.held {
-                        if held.len() >= self.0.session.engine().config.limits.outbound_packets {
-                            self.0.session.close(CloseReason::SlowClient);
+                        let limits = &self.0.session.engine().config.limits;
+                        let bytes = catching_up.bytes + encoded.len();
+                        let is_full = bytes > limits.outbound_bytes || held.len() >= limits.outbound_packets;
+                        if is_full && !held.is_empty() {
+                            self.0.session.let_go_slow();
                         } else if !volatile {
+                            catching_up.bytes = bytes;
                             held.push(Held { encoded: Arc::clone(encoded), offset: offset.cloned() });
                         }
                         return;
@@ -86,7 +91,7 @@ impl Socket {
 
     /// Keeps back what is sent to this socket from now on, until [`Self::release`].
     pub(crate) fn hold(&self) {
-        let catching_up = CatchingUp { held: Some(Vec::new()), cursor: None };
+        let catching_up = CatchingUp { held: Some(Vec::new()), bytes: 0, cursor: None };
         self.with_more(|more| more.catching_up = Some(Box::new(catching_up)));
     }
 

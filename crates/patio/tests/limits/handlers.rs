@@ -10,7 +10,7 @@ use patio_proto::ws;
 use tokio::{
     io::AsyncWriteExt,
     sync::{Semaphore, mpsc},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -177,6 +177,24 @@ async fn a_pause_of_ours_is_no_ping_timeout() {
         while holding.started.try_recv().is_ok() {}
     }
     neighbour.felt_nothing().await;
+}
+
+/// The wait for a pong ends with the pause, and the next ping is nearer than the end of that wait was.
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_ours_puts_off_no_ping() {
+    let builder =
+        builder().ping_interval(ms(1_000)).ping_timeout(ms(20_000)).max_handlers(1).max_parked_bytes(1);
+    let server = Server::in_memory(builder, 64 * 1024);
+    server.io.on("hang", async || std::future::pending::<()>().await);
+    let mut ws = server.ws(V4).await;
+    ws.join("/").await;
+    assert_eq!(ws.text().await, "2");
+    // One runs, one waits, and no more is read.
+    ws.send("42[\"hang\"]").await;
+    ws.send("42[\"hang\"]").await;
+    let paused = Instant::now();
+    assert_eq!(ws.text().await, "2");
+    assert!(paused.elapsed() < ms(1_100), "{:?}", paused.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

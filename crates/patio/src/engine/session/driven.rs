@@ -110,11 +110,13 @@ impl<A: Application> Session<A> {
     }
 
     /// Whether the driver reads. A pause of ours never becomes a ping timeout.
-    pub(in crate::engine) fn set_paused(&self, paused: bool) {
+    pub(in crate::engine) fn set_paused(self: &Arc<Self>, paused: bool) {
         let mut link = self.link.lock();
         if link.paused != paused {
             link.paused = paused;
             link.machine.excuse(&self.engine.config.timing, Instant::now().into_std());
+            // Where pings are frequent, the next one is nearer than the end of the wait for the last one.
+            self.arm(&mut link);
         }
     }
 }

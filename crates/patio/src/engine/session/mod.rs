@@ -208,17 +208,21 @@ impl<A: Application> Session<A> {
         }
         if link.outbound.push(packet, &self.engine.bounds).is_err() {
             drop(link);
-            // Others may have found it full as well.
-            if self.close_with(CloseReason::SlowClient, control::close_frame(None)) {
-                self.engine.counters.slow_clients.add(1);
-                tracing::debug!(sid = %self.sid, "the client reads too slowly: its queue is full");
-            }
+            self.let_go_slow();
             return;
         }
         let schedule = !std::mem::replace(&mut link.scheduled, true);
         drop(link);
         if schedule {
             flush::schedule(Arc::clone(self) as Arc<dyn Flush>);
+        }
+    }
+
+    /// Ends the session of a client for which too much waits, and counts it once, however many have found it so.
+    pub(crate) fn let_go_slow(self: &Arc<Self>) {
+        if self.close_with(CloseReason::SlowClient, Some(control::close_frame(None))) {
+            self.engine.counters.slow_clients.add(1);
+            tracing::debug!(sid = %self.sid, "the client reads too slowly: its queue is full");
         }
     }
 
@@ -247,11 +251,11 @@ impl<A: Application> Session<A> {
     /// Ends the session. What is queued is still written, as far as the peer takes it; the layer above is told by the
     /// driver. Only the first reason counts.
     pub(crate) fn close(self: &Arc<Self>, reason: CloseReason) {
-        self.close_with(reason, control::close_frame(None));
+        self.close_with(reason, Some(control::close_frame(None)));
     }
 
-    /// Ends the session; a WebSocket ends with the frame `last`. False: it had ended before.
-    pub(super) fn close_with(self: &Arc<Self>, reason: CloseReason, last: Bytes) -> bool {
+    /// Ends the session; a WebSocket ends with the frame `last`, if any. False: it had ended before.
+    pub(super) fn close_with(self: &Arc<Self>, reason: CloseReason, last: Option<Bytes>) -> bool {
         let mut link = self.link.lock();
         if !link.machine.close() {
             return false;
@@ -280,7 +284,7 @@ impl<A: Application> Session<A> {
                 None => link.sink = Sink::Gone,
             },
             Sink::Tcp(_) | Sink::Driver => {
-                link.last = Some(last);
+                link.last = last;
                 self.write(&mut link);
             }
             Sink::Gone => {}

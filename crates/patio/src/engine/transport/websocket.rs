@@ -36,6 +36,9 @@ use crate::http::accept::{Accepted, Place};
 /// What one read may bring. One buffer a thread serves all connections: an idle one holds none.
 const READ: usize = 64 * 1024;
 
+/// How many reads of what a peer still sends behind its end go on before others run.
+const READS_OF_THE_END: usize = 8;
+
 /// The most bytes that wait to be written to a stream which only the driver may write.
 const WRITE: usize = 64 * 1024;
 
@@ -269,12 +272,15 @@ impl Stream {
     /// and the peer might lose what was written last.
     pub(in crate::engine) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut buffer = Buffer::take();
-        loop {
+        for _ in 0..READS_OF_THE_END {
             match std::task::ready!(self.poll_read(cx, buffer.bytes())) {
                 Ok(Read::Bytes(_)) => {}
                 Ok(Read::End) | Err(_) => return Poll::Ready(()),
             }
         }
+        // There is more, and others run first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Ends a WebSocket that no session uses: an empty close frame, then the end of the stream.

@@ -21,17 +21,15 @@ export function generate(seed) {
 
 /** What the generator believes of a client. */
 class Peer {
+  state = "new"; // or open, or over
+  v = 4;
+  ws = false;
+  joined = []; // namespaces
+  rooms = []; // [namespace, room]
+  owes = []; // attachments
+
   constructor(who) {
-    Object.assign(this, {
-      who,
-      state: "new",
-      v: 4,
-      ws: false,
-      joined: [],
-      asked: 0,
-      owes: [],
-      offered: false,
-    });
+    this.who = who;
   }
 }
 
@@ -67,7 +65,7 @@ class Maker {
       [6, () => [this.leave(peer)]],
       [6, () => [[peer.who, "hear"]]],
       [peer.ws ? 0 : 10, () => [[peer.who, "hold"]]],
-      [peer.ws ? 0 : 14, () => this.upgrade(peer)],
+      [peer.ws ? 0 : 18, () => this.upgrade(peer)],
       [5, () => [this.engine(peer)]],
       [8, () => [this.spoilt(peer)]],
       [3, () => [this.garbage(peer)]],
@@ -151,7 +149,7 @@ class Maker {
 
   event(peer, nsp = this.nsp(peer)) {
     const { random } = this;
-    const room = random.pick(["~@", "~@", "~@2"]);
+    const room = random.pick(["~@", "~@", "~@", "~@2"]);
     const id = random.below(20);
     // Others are in those namespaces: what counts or reaches everybody is said in the conversation's own.
     const alone = nsp === OWN || nsp === OTHER;
@@ -164,8 +162,8 @@ class Maker {
       [6, () => ({ id, data: ["echo_ack", ...this.values()] })],
       [1, () => ({ id, data: ["echo", 1] })],
       [1, () => ({ data: ["echo_ack", 1] })],
-      [8, () => ({ id, data: ["join", room] })],
-      [3, () => ({ id, data: ["leave", room] })],
+      [8, () => (peer.rooms.push([nsp, room]), { id, data: ["join", room] })],
+      [6, () => ({ id, data: ["leave", peer.rooms.findLast(([of]) => of === nsp)?.[1] ?? room] })],
       [
         6,
         () => ({
@@ -301,7 +299,7 @@ class Maker {
     const event = () => this.event(peer);
     const then = () => (random.chance(0.3) && !msgpack ? [event()] : []);
     const step = random.weighted([
-      [4, "all"],
+      [6, "all"],
       [2, "probe"],
       [1, "offer"],
       [2, "switch"],
@@ -471,7 +469,7 @@ class Maker {
         [3, [who, "gone"]],
         [3, [who, "close", ...(ws && random.chance(0.5) ? [random.pick([1000, 1001, 3000])] : [])]],
         [ws ? 0 : 1, [who, "overlap"]],
-        [ws ? 0 : 1, [who, "posts", event]],
+        [ws ? 0 : 1, [who, "twice", event]],
         [ws ? 0 : 1, [who, "half", event]],
       ]),
     ];

@@ -37,9 +37,9 @@ async function flushed(play) {
 }
 
 /** A GET of which the application has told what became of it: [request, "answered" or "waits"]. */
-async function told(play, query) {
+async function told(play, query, on = play.tcp()) {
   const tag = `told ${play.number} ${asked++}`;
-  const get = play.request("GET", query, { headers: { "x-e2e-told": tag }, hide: true });
+  const get = play.request("GET", query, { headers: { "x-e2e-told": tag }, hide: true, on });
   await play.until(() => play.app.lines(tag).length > 0, "the GET has come");
   return [get, play.app.lines(tag)[0][0]];
 }
@@ -52,7 +52,8 @@ class Client {
   probed = false;
   owed = 0; // attachments that the server waits for
   joined = new Set();
-  line; // the TCP connection for what is not shown
+  gets; // the TCP connections for GETs and POSTs, kept as browsers do
+  posts;
 
   constructor(play, who) {
     Object.assign(this, { play, who });
@@ -99,8 +100,7 @@ class Client {
       const sent = piece.map((packet) => wire(packet, this.play.number));
       piece.forEach((packet, at) => this.#note(packet, sent[at]));
       if (this.ws?.open) this.ws.tcp.together(() => sent.forEach((packet) => this.#frame(this.ws, packet)));
-      else if (this.polling)
-        await this.polling.post(payload(this.v, ...sent.map((packet) => this.#text(packet))));
+      else if (this.polling) await this.#post(sent.map((packet) => this.#text(packet)));
       await this.settle();
     }
     // Whoever says something while a GET waits hears what comes of it.
@@ -132,20 +132,22 @@ class Client {
   /** Waits until the server has done all that was sent, and shows what a WebSocket got. */
   async settle() {
     if (this.ws?.open) await this.#read(this.ws, 2);
-    else if (this.polling && !this.over) await this.#post("6");
+    else if (this.polling && !this.over) await this.#post(["6"], { hide: true });
     if (this.ws && !this.ws.open && !this.over) await this.#end();
   }
 
-  /** Posts something that is not shown, on a connection of its own that is kept. */
-  async #post(packet) {
-    for (;;) {
-      const fresh = this.line === undefined;
-      this.line ??= this.play.tcp();
-      const answer = await this.polling.post(payload(this.v, packet), { hide: true, on: this.line });
-      if (answer.status !== 200) this.line = undefined;
-      // The server may have closed a connection that was idle.
-      if (answer.status !== 0 || fresh) return answer;
-    }
+  /** Posts packets. */
+  async #post(packets, options) {
+    if (this.posts?.ended ?? true) this.posts = this.play.tcp();
+    const answer = await this.polling.post(payload(this.v, ...packets), { ...options, on: this.posts });
+    if (answer.status !== 200) this.posts = undefined;
+    return answer;
+  }
+
+  /** The connection for the next GET. */
+  #line() {
+    if (this.gets?.ended ?? true) this.gets = this.play.tcp();
+    return this.gets;
   }
 
   async #read(ws, rounds) {
@@ -178,8 +180,9 @@ class Client {
     // Any packet but an attachment would end the session.
     if (this.owed > 0) return;
     const [ask, barrier] = this.play.codec.barrier();
-    await this.#post(this.#text(ask));
-    while (!this.over && !(await this.#take(this.waiting ?? this.polling.poll({ hide: true }), barrier)));
+    await this.#post([this.#text(ask)], { hide: true });
+    const poll = () => this.polling.poll({ hide: true, on: this.#line() });
+    while (!this.over && !(await this.#take(this.waiting ?? poll(), barrier)));
   }
 
   /** Shows the packets of an answer; true if `barrier` is among them. */
@@ -187,6 +190,7 @@ class Client {
     this.waiting = undefined;
     const answer = await get.answer(true);
     if (answer.status !== 200) {
+      this.gets = undefined;
       const known = answer.status === 400 && /^$|"code":1,/.test(answer.body.toString());
       this.play.say(`${this.who}< over${known ? "" : ` ${answer.status} ${answer.body}`}`);
       await this.#end();
@@ -212,7 +216,7 @@ class Client {
   async hold() {
     if (!this.isOpen || this.ws || this.waiting) return;
     for (;;) {
-      const [get, what] = await told(this.play, this.polling.query);
+      const [get, what] = await told(this.play, this.polling.query, this.#line());
       if (what === "waits") this.waiting = get;
       else await this.#take(get);
       if (this.waiting && this.probed && this.candidate?.open) await this.#take(this.waiting);
@@ -238,7 +242,7 @@ class Client {
   }
 
   /** Two POSTs at once. */
-  async posts(packet) {
+  async twice(packet) {
     await this.listen();
     if (!this.waiting) return;
     const type = { "content-type": "text/plain;charset=UTF-8" };
@@ -249,7 +253,7 @@ class Client {
       const end = bytes.indexOf("\r\n\r\n") + 4;
       return end > 3 ? [end, bytes.includes(" 100 ")] : ended && [0, false];
     }, "100");
-    if (went) await this.polling.post(payload(this.v, own(packet, this.play.number)));
+    if (went) await this.#post([own(packet, this.play.number)]);
     await this.#unknown();
   }
 
@@ -269,7 +273,7 @@ class Client {
     if (this.waiting) await this.#take(this.waiting);
     const gone = async () => {
       for (let pause = 1; ; pause = Math.min(2 * pause, 200)) {
-        const post = await this.#post("6");
+        const post = await this.#post(["6"], { hide: true });
         if (post.status === 400 && /"code":1,/.test(post.body.toString())) return;
         await new Promise((resolve) => setTimeout(resolve, pause));
       }
@@ -288,7 +292,7 @@ class Client {
     await this.listen();
     if (!this.waiting || this.over) return;
     await this.waiting.abort();
-    this.waiting = undefined;
+    this.waiting = this.gets = undefined;
     await this.#unknown();
   }
 

@@ -2,7 +2,7 @@
 // and with the simplest of what is left. Every candidate is played again against both servers.
 
 /** Candidates that are played at once. */
-const TOGETHER = 8;
+const TOGETHER = 4;
 
 /** The most plays: what is smaller still is not worth the wait. */
 const PLAYS = 1_500;

@@ -75,6 +75,11 @@ export function decode(bytes) {
   return packet;
 }
 
+/** Servers that run: none outlives its player, however that ends. */
+const running = new Set();
+process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
+
 /** One server, as a child process. */
 export class Server {
   #lines = new Map(); // tag -> lines of the application's log
@@ -92,7 +97,9 @@ export class Server {
     // exec: the shell becomes the server, so that the signal reaches it.
     const stdio = ["ignore", "pipe", "inherit"];
     this.child = spawn("/bin/sh", ["-c", `exec ${command} ${flags}`], { stdio });
+    running.add(this.child);
     this.status = new Promise((resolve) => this.child.on("exit", (code, signal) => resolve(code ?? signal)));
+    this.status.then(() => running.delete(this.child));
     return new Promise((resolve, reject) => {
       this.status.then((status) => reject(new Error(`${command} ${flags} ended with ${status}`)));
       createInterface({ input: this.child.stdout }).on("line", (line) => {

@@ -40,6 +40,11 @@ export class Tcp {
     this.#socket.on("end", ended).on("close", ended).on("error", ended);
   }
 
+  /** Whether the peer has ended. */
+  get ended() {
+    return this.#ended;
+  }
+
   write(bytes) {
     this.#socket.write(bytes);
   }

@@ -48,6 +48,8 @@ struct State {
     namespaces: SmallVec<[Member; 1]>,
     /// What other tasks want the driver to do.
     commands: Vec<Command>,
+    /// There is no driver any more.
+    abandoned: bool,
 }
 
 enum Member {
@@ -77,6 +79,8 @@ pub(crate) struct Inbox {
     parked_bytes: usize,
     /// Too much is parked.
     full: bool,
+    /// The connection has ended. Its handlers may still run.
+    over: bool,
     /// How often the client asked for a former state.
     returns: u8,
     /// Until when a first namespace must be joined.
@@ -88,7 +92,13 @@ pub(crate) struct Inbox {
 impl Connection {
     /// Asks the driver for something. It must be woken too.
     pub(crate) fn command(&self, command: Command) {
-        self.state.lock().commands.push(command);
+        let mut state = self.state.lock();
+        if state.abandoned {
+            drop(state);
+            let Command::Ended(socket, _) = command;
+            return socket.clear();
+        }
+        state.commands.push(command);
     }
 
     /// Disconnects all sockets of this connection, and closes it.
@@ -185,8 +195,10 @@ impl Application for Connection {
 
     fn poll(session: &Arc<Session<Self>>, inbox: &mut Inbox, cx: &mut Context<'_>) -> Poll<()> {
         let polled = Driver { session, inbox }.run(cx);
-        session.app.state.lock().namespaces.retain(|member| !matches!(member, Member::Left(_)));
-        polled
+        let mut state = session.app.state.lock();
+        state.namespaces.retain(|member| !matches!(member, Member::Left(_)));
+        // A socket that another task is ending: that wakes this one, which runs its handlers.
+        if inbox.over && !state.namespaces.is_empty() { Poll::Pending } else { polled }
     }
 
     fn due(session: &Arc<Session<Self>>, inbox: &mut Inbox) {
@@ -208,9 +220,17 @@ impl Application for Connection {
         }
         session.app.withdraw(driver.recoverable(reason));
         driver.commands();
-        // Dropped here, after the lock: sockets hold what is the user's.
-        drop(std::mem::take(&mut session.app.state.lock().namespaces));
+        let mut state = session.app.state.lock();
+        // What is connected by now is being ended by another task, which has not said so yet.
+        let (ending, left): (SmallVec<_>, SmallVec<[_; 1]>) = std::mem::take(&mut state.namespaces)
+            .into_iter()
+            .partition(|member| matches!(member, Member::Connected(_)));
+        state.namespaces = ending;
+        drop(state);
+        // After the lock: sockets hold what is the user's.
+        drop(left);
         driver.forget_parked();
+        inbox.over = true;
     }
 
     fn abandoned(session: &Arc<Session<Self>>, inbox: &mut Inbox) {
@@ -219,7 +239,8 @@ impl Application for Connection {
             socket.clear();
         }
         session.app.withdraw(false);
-        let left = std::mem::take(&mut *session.app.state.lock());
+        let over = State { abandoned: true, ..State::default() };
+        let left = std::mem::replace(&mut *session.app.state.lock(), over);
         drop(left);
         inbox.running = None;
         inbox.parked = None;

@@ -39,7 +39,7 @@ const POLLING_FAREWELL: Duration = Duration::from_secs(30);
 const WEBSOCKET_FAREWELL: Duration = Duration::from_secs(5);
 
 /// The task of one connection.
-pub(super) struct Driver<A: Application> {
+pub(crate) struct Driver<A: Application> {
     session: Arc<Session<A>>,
     /// The WebSocket, once there is one.
     stream: Option<Box<Stream>>,
@@ -57,12 +57,12 @@ enum Phase {
 }
 
 impl<A: Application> Driver<A> {
-    pub(super) fn new(session: Arc<Session<A>>, stream: Option<Box<Stream>>) -> Self {
+    pub(crate) fn new(session: Arc<Session<A>>, stream: Option<Box<Stream>>) -> Self {
         Self { session, stream, inbox: A::Inbox::default(), phase: Phase::Open }
     }
 
     /// Tells the layer above about a new session.
-    pub(super) fn opened(mut self) -> Self {
+    pub(crate) fn opened(mut self) -> Self {
         let turn = Turn::of_connection();
         A::opened(&self.session, &mut self.inbox);
         drop(turn);

@@ -134,9 +134,14 @@ impl Flusher {
         let handle = Handle::current();
         if self.runtime.set(handle.clone()).is_ok() {
             for _ in 0..handle.metrics().num_workers() {
-                handle.spawn(work(Arc::clone(&self.queue)));
+                handle.spawn(self.worker());
             }
         }
+    }
+
+    /// One worker, which ends when the flusher is dropped.
+    pub(crate) fn worker(&self) -> impl Future<Output = ()> + Send + use<> {
+        work(Arc::clone(&self.queue))
     }
 
     fn give(&self, dirty: Vec<Arc<dyn Flush>>) {

@@ -7,7 +7,7 @@
 mod control;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 mod deflate;
-mod driver;
+pub(crate) mod driver;
 #[cfg(test)]
 mod echo;
 pub(crate) mod flush;

@@ -22,7 +22,7 @@ use patio_proto::{
 };
 use tokio::{net::TcpStream, sync::oneshot, time::Instant};
 
-pub(super) use self::requests::PollTurn;
+pub(crate) use self::requests::PollTurn;
 use super::{
     Application, Engine, Handshake, control,
     deflate::Window,
@@ -99,7 +99,7 @@ pub(super) struct Posted {
 }
 
 /// Where packets leave.
-pub(super) enum Sink {
+pub(crate) enum Sink {
     /// Long-polling, and the GET that waits for an answer, if one does.
     Polling(Option<oneshot::Sender<Answer>>),
     /// A WebSocket on a plain TCP stream: any task may write.
@@ -111,7 +111,7 @@ pub(super) enum Sink {
 }
 
 /// What a poll is answered with.
-pub(super) type Answer = Vec<Arc<Encoded>>;
+pub(crate) type Answer = Vec<Arc<Encoded>>;
 
 thread_local! {
     /// Where small packets are copied together before a write.
@@ -121,7 +121,7 @@ thread_local! {
 /// What every thread may do.
 impl<A: Application> Session<A> {
     /// A session whose timers run from now on.
-    pub(super) fn open(
+    pub(crate) fn open(
         engine: &Arc<Engine<A>>,
         handshake: Handshake,
         app: A,

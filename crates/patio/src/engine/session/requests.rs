@@ -10,7 +10,7 @@ use super::{Answer, Post, Posted, Session, Sink};
 use crate::engine::{Application, control, transport::websocket::Stream};
 
 /// How a GET goes on.
-pub(in crate::engine) enum PollTurn {
+pub(crate) enum PollTurn {
     /// There was something to say.
     Now(Answer),
     /// Wait for it.
@@ -21,7 +21,7 @@ pub(in crate::engine) enum PollTurn {
 
 impl<A: Application> Session<A> {
     /// A GET came.
-    pub(in crate::engine) fn poll(self: &Arc<Self>) -> PollTurn {
+    pub(crate) fn poll(self: &Arc<Self>) -> PollTurn {
         let mut link = self.link.lock();
         let closing = link.machine.is_closed();
         let waits = match &link.sink {

@@ -153,7 +153,7 @@ impl Stream {
     }
 
     /// Where a session's packets leave on this stream.
-    pub(in crate::engine) fn sink(&self) -> Sink {
+    pub(crate) fn sink(&self) -> Sink {
         match &self.io {
             Io::Tcp(stream) => Sink::Tcp(Arc::clone(stream)),
             Io::Boxed { .. } => Sink::Driver,

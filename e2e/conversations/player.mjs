@@ -123,6 +123,9 @@ class Client {
       const [, nsp] = /^41(?:(\/[^,]*))?/.exec(sent) ?? [];
       if (packet.startsWith("41")) this.joined.delete(nsp ?? "/");
     } else if (packet.b !== undefined && this.owed > 0) this.owed--;
+    // A packet that is spoilt may mean anything.
+    if (packet.as) this.joined.clear();
+    else if (packet.m?.type === 1) this.joined.delete(own(packet.m.nsp, this.play.number));
     const { type, nsp } = parse(packet) ?? {};
     if (type === 3 || !type) this.answered = true;
     if (/disconnect_me|kill_transport/.test(JSON.stringify(packet)) && type)

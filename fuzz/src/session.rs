@@ -167,7 +167,7 @@ impl World {
                 self.received(sent, received);
             }
             Call::Probe(sent) => {
-                let could = !self.closed && self.upgrading;
+                let could = self.upgrading;
                 match session.probe(&sent.packet()) {
                     Probe::Answer => {
                         assert!(could && matches!(sent, Sent::PingProbe));
@@ -184,10 +184,11 @@ impl World {
                 }
             }
             Call::BeginUpgrade => {
-                let could = !self.closed && !self.upgraded && !self.upgrading;
+                // Whether a session that has ended has told its peer is for the shell to know.
+                let could = !self.upgraded && !self.upgrading;
                 assert_eq!(session.begin_upgrade(timing, *now), could);
                 self.upgrading |= could;
-                if could {
+                if could && !self.closed {
                     assert!(session.deadline().unwrap() <= *now + timing.upgrade_timeout);
                 }
             }
@@ -219,7 +220,7 @@ impl World {
             }
             Call::Close => {
                 assert_eq!(session.close(), !self.closed);
-                self.end();
+                self.closed = true;
             }
         }
     }
@@ -255,11 +256,7 @@ impl World {
     /// The shell closes what is over.
     fn close(&mut self) {
         assert!(self.session.close());
-        self.end();
-    }
-
-    fn end(&mut self) {
-        (self.closed, self.upgrading) = (true, false);
+        self.closed = true;
     }
 
     /// Asks what is due until nothing is.

@@ -365,6 +365,19 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_has_ended_may_tell_its_peer_over_a_candidate() {
+        let t0 = Instant::now();
+        for begins_before in [true, false] {
+            let mut session = Session::open(Protocol::V4, Transport::Polling, &TIMING, t0);
+            assert!(!begins_before || session.begin_upgrade(&TIMING, t0));
+            session.close();
+            assert_eq!(session.begin_upgrade(&TIMING, t0), !begins_before);
+            assert_eq!(session.probe(&Packet::Upgrade), Probe::Switch);
+            assert!(session.is_closed());
+        }
+    }
+
+    #[test]
     fn a_late_or_odd_candidate_is_given_up_and_the_session_stays() {
         let t0 = Instant::now();
         let mut session = Session::open(Protocol::V4, Transport::Polling, &TIMING, t0);

@@ -40,6 +40,30 @@ const TOKEN = /^40\/admin\?token=\w*,/;
 /** The difference that a packet of protocol `v` would meet, if any. */
 export const meets = (text, v) => rules.find((rule) => rule.meets({ text, v }))?.difference;
 
+const packedRules = [
+  {
+    difference: "a packet means the same in MessagePack as in JSON",
+    // Names that JSON could not carry, and values that it does not know.
+    meets: ({ type, data }) =>
+      (type === 2 && Array.isArray(data) && !/^(string|number)$/.test(typeof data[0])) || isStrange(data),
+  },
+  {
+    difference: "names of namespaces are taken as they are",
+    meets: ({ nsp = "/" }, v) => v === 3 && !/^\/[\w/-]*$/.test(nsp),
+  },
+];
+
+/** The same for what a packet of MessagePack says. */
+export const meetsPacked = (packet, v) => packedRules.find((rule) => rule.meets(packet, v))?.difference;
+
+/** Whether a value is, or has within, what JSON does not know. The packet itself may lack its data. */
+function isStrange(value, top = true) {
+  if (value === undefined) return !top;
+  if (typeof value !== "object" || value === null || Buffer.isBuffer(value)) return false;
+  if (value instanceof Date || value instanceof ArrayBuffer) return true;
+  return Object.values(value).some((inner) => isStrange(inner, false));
+}
+
 /** The numbers of JSON, outside of its strings. */
 function numbers(text) {
   return text.replace(/"(?:[^"\\]|\\.)*"/g, '""').match(/\d[\d.eE+-]*/g) ?? [];

@@ -3,7 +3,7 @@
 // Most of it is what a client would do. Some is nearly that: an ack that nobody asked for, an attachment too few, a
 // packet with a byte that is wrong. The player leaves out what is not possible, so what is here need not be exact.
 
-import { meets } from "./avoid.mjs";
+import { meets, meetsPacked } from "./avoid.mjs";
 import { decode } from "../differential/servers.mjs";
 import { bytes, wire } from "./packets.mjs";
 import { Random } from "./random.mjs";
@@ -375,9 +375,7 @@ class Maker {
       const packet = random.chance(0.2) ? this.packet(0, OWN) : this.eventBut(/"join"/, peer);
       for (;;) {
         const spoilt = { ...packet, as: [how, random.below(200), random.below(256)] };
-        // In protocol 3 names are URLs (the difference "names of namespaces are taken as they are").
-        if (peer.v === 4 || /^\/[\w/-]*$/.test(decode(wire(spoilt, 1_000_000)).nsp ?? "/"))
-          return this.say(peer, spoilt);
+        if (!meetsPacked(decode(wire(spoilt, 1_000_000)), peer.v)) return this.say(peer, spoilt);
       }
     }
     for (;;) {

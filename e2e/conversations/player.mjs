@@ -118,8 +118,8 @@ class Client {
 
   #note(packet, sent) {
     if (typeof packet === "string") {
-      const count = /^4[56](\d+)-/.exec(packet)?.[1];
-      if (packet.startsWith("4")) this.owed = this.owed === 0 && count > 0 && count <= 10 ? Number(count) : 0;
+      const { count = 0 } = parse(packet) ?? {};
+      if (packet.startsWith("4")) this.owed = this.owed === 0 && count <= 10 ? count : 0;
       const [, nsp] = /^41(?:(\/[^,]*))?/.exec(sent) ?? [];
       if (packet.startsWith("41")) this.joined.delete(nsp ?? "/");
     } else if (packet.b !== undefined && this.owed > 0) this.owed--;

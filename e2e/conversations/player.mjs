@@ -100,8 +100,9 @@ class Client {
       const sent = piece.map((packet) => wire(packet, this.play.number));
       piece.forEach((packet, at) => this.#note(packet, sent[at]));
       if (this.ws?.open) this.ws.tcp.together(() => sent.forEach((packet) => this.#frame(this.ws, packet)));
-      else if (this.polling) await this.#post(sent.map((packet) => this.#text(packet)));
+      else await this.#post(sent.map((packet) => this.#text(packet)));
       await this.settle();
+      if (this.ws && this.over) return;
     }
     // Whoever says something while a GET waits hears what comes of it.
     if (this.waiting && this.owed === 0) await this.hear();

@@ -53,7 +53,7 @@ function* conversations() {
   const first = flags.seed ? Number(flags.seed) : randomInt(2 ** 40);
   console.log(`seeds from ${first}`);
   const until = flags.seconds ? began + 1000 * flags.seconds : Infinity;
-  const count = flags.count ?? (flags.seconds ? Infinity : 60);
+  const count = flags.count ?? (flags.seconds ? Infinity : 240);
   for (let n = 0; n < count && Date.now() < until; n++) yield one(first + n);
 }
 

@@ -43,9 +43,11 @@ export const meets = (text, v) => rules.find((rule) => rule.meets({ text, v }))?
 const packedRules = [
   {
     difference: "a packet means the same in MessagePack as in JSON",
-    // Names that JSON could not carry, and values that it does not know.
-    meets: ({ type, data }) =>
-      (type === 2 && Array.isArray(data) && !/^(string|number)$/.test(typeof data[0])) || isStrange(data),
+    // Names and ids that JSON could not carry, and values that it does not know.
+    meets: ({ type, data, id }) =>
+      id < 0 ||
+      (type === 2 && Array.isArray(data) && !/^(string|number)$/.test(typeof data[0])) ||
+      isStrange(data),
   },
   {
     difference: "names of namespaces are taken as they are",
@@ -59,6 +61,7 @@ export const meetsPacked = (packet, v) => packedRules.find((rule) => rule.meets(
 /** Whether a value is, or has within, what JSON does not know. The packet itself may lack its data. */
 function isStrange(value, top = true) {
   if (value === undefined) return !top;
+  if (typeof value === "number") return !Number.isSafeInteger(value) && !(value % 1);
   if (typeof value !== "object" || value === null || Buffer.isBuffer(value)) return false;
   if (value instanceof Date || value instanceof ArrayBuffer) return true;
   return Object.values(value).some((inner) => isStrange(inner, false));

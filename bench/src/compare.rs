@@ -1,14 +1,14 @@
 //! The comparison: rounds of every scenario, interleaved over the servers (A B C D A B C D …).
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     contestant::{Contestant, Server},
     measurement::Measurement,
-    run::{Effort, round},
+    run::{Effort, Host, Target, round},
     scenario::Scenario,
 };
 
@@ -25,112 +25,125 @@ pub struct Plan {
     pub effort: Effort,
 }
 
-/// Memory differs little from round to round, and one takes a minute.
-const ROUNDS_OF_MEMORY: usize = 3;
-
 /// All rounds of one server in one scenario.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Series {
     /// The server.
-    pub server: &'static str,
+    pub server: String,
     /// One measurement a round, in order.
     pub rounds: Vec<Measurement>,
     /// Why it has no more rounds: a message was lost, a connection ended.
     pub failure: Option<String>,
 }
 
-impl Series {
-    /// The figure of each round.
-    pub fn figures(&self) -> Vec<f64> {
-        self.rounds.iter().filter_map(Measurement::figure).collect()
-    }
-}
-
 /// All servers in one scenario.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
     /// Its name.
     pub scenario: String,
-    /// What the figures are per.
-    pub unit: &'static str,
+    /// What was counted.
+    pub unit: String,
     /// In one line.
     pub description: String,
-    /// Whether the figures are bytes instead of nanoseconds.
-    pub is_memory: bool,
     /// One a server.
     pub series: Vec<Series>,
 }
 
-/// Does all rounds. What fails is in the outcomes, and was said aloud.
-pub fn compare(plan: &Plan) -> anyhow::Result<Vec<Outcome>> {
-    let rounds = |scenario: &Scenario| match scenario.is_memory() {
-        true => plan.rounds.min(ROUNDS_OF_MEMORY),
-        false => plan.rounds,
-    };
+impl Series {
+    /// This figure of each round.
+    pub fn figures(&self, name: &str) -> Vec<f64> {
+        self.rounds.iter().filter_map(|round| round.figure(name)).collect()
+    }
+}
+
+impl Outcome {
+    /// The series of this server.
+    pub fn of(&self, server: Contestant) -> Option<&Series> {
+        self.series.iter().find(|series| series.server == server.name())
+    }
+
+    /// Whether a server lost a message or a connection.
+    pub fn failed(&self) -> bool {
+        self.series.iter().any(|series| series.failure.is_some())
+    }
+}
+
+/// Does all rounds, and hands on each scenario's outcome when it is there. What fails is in it, and was said aloud.
+pub fn compare(plan: &Plan, mut done: impl FnMut(Outcome) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let rounds = |scenario: &Scenario| plan.rounds.min(scenario.most_rounds());
     let total: usize = plan.scenarios.iter().map(|scenario| rounds(scenario) * plan.contestants.len()).sum();
     let bar = ProgressBar::new(total as u64).with_style(ProgressStyle::with_template(
         "[{elapsed_precise}] {bar:30} {pos}/{len} {msg} (about {eta} left)",
     )?);
     bar.enable_steady_tick(Duration::from_secs(1));
-    let outcomes =
-        plan.scenarios.iter().map(|&scenario| outcome(plan, scenario, rounds(&scenario), &bar)).collect();
+    for &scenario in &plan.scenarios {
+        done(outcome(plan, scenario, rounds(&scenario), &bar))?;
+    }
     bar.finish_and_clear();
-    outcomes
+    Ok(())
 }
 
-fn outcome(plan: &Plan, scenario: Scenario, rounds: usize, bar: &ProgressBar) -> anyhow::Result<Outcome> {
+fn outcome(plan: &Plan, scenario: Scenario, rounds: usize, bar: &ProgressBar) -> Outcome {
     let mut series: Vec<Series> = plan
         .contestants
         .iter()
-        .map(|contestant| Series { server: contestant.name(), rounds: Vec::new(), failure: None })
+        .map(|contestant| Series { server: contestant.name().into(), rounds: Vec::new(), failure: None })
         .collect();
-    let mut servers: Vec<Option<Server>> = plan.contestants.iter().map(|_| None).collect();
+    let mut hosts: Vec<Processes> =
+        plan.contestants.iter().map(|&kind| Processes { kind, running: None }).collect();
     for number in 1..=rounds {
-        for ((&contestant, series), server) in plan.contestants.iter().zip(&mut series).zip(&mut servers) {
-            bar.set_message(format!("{scenario}, round {number}, {contestant}"));
+        for (series, host) in series.iter_mut().zip(&mut hosts) {
+            bar.set_message(format!("{scenario}, round {number}, {}", host.kind));
             if series.failure.is_none() {
-                match one(scenario, contestant, server, plan.effort) {
+                match host.one(scenario, plan.effort) {
                     Ok(measurement) => {
-                        bar.suspend(|| eprintln!("{contestant:12} {}", measurement.summary(&scenario)));
+                        bar.suspend(|| eprintln!("{:12} {}", series.server, measurement.summary(&scenario)));
                         series.rounds.push(measurement);
                     }
                     Err(error) => {
-                        bar.suspend(|| eprintln!("{contestant:12} {scenario} FAILED: {error:#}"));
+                        bar.suspend(|| eprintln!("{:12} {scenario} FAILED: {error:#}", series.server));
                         series.failure = Some(format!("{error:#}"));
-                        *server = None;
+                        host.running = None;
                     }
                 }
             }
             bar.inc(1);
         }
     }
-    Ok(Outcome {
+    Outcome {
         scenario: scenario.to_string(),
-        unit: scenario.unit(),
+        unit: scenario.unit().into(),
         description: scenario.describe(),
-        is_memory: scenario.is_memory(),
         series,
-    })
+    }
 }
 
-/// One round. A server process serves all rounds of a scenario, so that just-in-time compilers are warm, but memory is
-/// that of a fresh process.
-fn one(
-    scenario: Scenario,
-    contestant: Contestant,
-    server: &mut Option<Server>,
-    effort: Effort,
-) -> anyhow::Result<Measurement> {
-    if scenario.is_memory() {
-        *server = None;
+/// The process of one server, begun when a round needs it.
+struct Processes {
+    kind: Contestant,
+    running: Option<Server>,
+}
+
+impl Processes {
+    fn one(&mut self, scenario: Scenario, effort: Effort) -> anyhow::Result<Measurement> {
+        if scenario.wants_fresh_process() {
+            self.running = None;
+        }
+        let target = match &self.running {
+            Some(running) => running.target(),
+            None => self.running.insert(self.kind.start(None)?).target(),
+        };
+        let measurement = round(scenario, target, effort, self)?;
+        if scenario.wants_fresh_process() {
+            self.running = None;
+        }
+        Ok(measurement)
     }
-    let running = match server {
-        Some(running) => running,
-        None => server.insert(contestant.start()?),
-    };
-    let measurement = round(scenario, running.target(), effort)?;
-    if scenario.is_memory() {
-        *server = None;
+}
+
+impl Host for Processes {
+    fn restart(&mut self) -> anyhow::Result<Target> {
+        let old = mem::take(&mut self.running).map(|server| server.target().address);
+        Ok(self.running.insert(self.kind.start(old)?).target())
     }
-    Ok(measurement)
 }

@@ -3,6 +3,7 @@
 use std::{
     env, fmt,
     io::{BufRead, BufReader},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     str::FromStr,
@@ -71,8 +72,8 @@ impl Contestant {
         }
     }
 
-    /// Starts a fresh process on a free port of 127.0.0.1.
-    pub fn start(self) -> anyhow::Result<Server> {
+    /// Starts a fresh process, at this address or on a free port of 127.0.0.1.
+    pub fn start(self, address: Option<SocketAddr>) -> anyhow::Result<Server> {
         let mut command = match self {
             Self::Patio => Command::new(programs()?.join("patio_app")),
             Self::Limit => Command::new(programs()?.join("limit")),
@@ -83,7 +84,8 @@ impl Contestant {
                 command
             }
         };
-        command.args(["--listen", "127.0.0.1:0", "--until-eof"]);
+        let address = address.map_or("127.0.0.1:0".into(), |address| address.to_string());
+        command.args(["--listen", &address, "--until-eof"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         Server::start(command).with_context(|| format!("cannot start {self}"))
     }

@@ -2,8 +2,8 @@
 //!
 //! A [`scenario`] says what is done, the [`generator`] holds the client connections, [`run`] does one round of a
 //! scenario against one server and gives a [`measurement`]; [`process`] reads what the server process cost.
-//! [`compare`] does the rounds of all [`contestant`]s in turn, [`stats`] takes the ratios round by round, [`report`]
-//! writes them down.
+//! [`compare`] does the rounds of all [`contestant`]s in turn, [`stats`] takes the ratios round by round, [`goals`] are
+//! what they shall be, [`report`] writes them down, with a [`chart`] or two.
 
 pub mod scenario;
 
@@ -15,5 +15,8 @@ pub mod process;
 
 pub mod compare;
 pub mod contestant;
+
+pub mod chart;
+pub mod goals;
 pub mod report;
 pub mod stats;

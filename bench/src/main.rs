@@ -1,15 +1,16 @@
 //! The comparison: builds and starts Patio, its peers and the limit on loopback, drives all with the same load, prints
-//! one table and writes it to `target/bench/`.
+//! tables and writes them, every round and charts to `target/bench/`.
 //!
-//! `cargo xtask bench [--quick] [--only patio,limit] [--scenario broadcast:1000x8]…`
+//! `cargo xtask bench [--quick] [--only patio,limit] [--scenario broadcast:1000x8]… [--resume] [--publish]`
 
-use std::{env, process::ExitCode, time::Duration};
+use std::{env, path::Path, process::ExitCode, time::Duration};
 
+use anyhow::ensure;
 use bench::{
     compare::{Plan, compare},
     contestant::{Contestant, parse_list, target_directory},
     process::raise_file_limit,
-    report::{Machine, Report},
+    report::{Machine, Report, load},
     run::Effort,
     scenario,
     scenario::Scenario,
@@ -19,14 +20,14 @@ use clap::Parser;
 /// Measures Patio beside its peers and the limit.
 #[derive(Parser)]
 struct Cli {
-    /// Three short rounds of the main scenarios instead of eleven long ones of all.
+    /// Three short rounds instead of eleven long ones.
     #[arg(long)]
     quick: bool,
     /// Servers, with commas: patio, socketioxide, node, limit.
     #[arg(long, value_delimiter = ',', default_values_t = Contestant::ALL)]
     only: Vec<Contestant>,
     /// Scenarios such as connect:2000, idle:10000, broadcast:1000x8@128/1 (receivers x in flight @ bytes / senders) or
-    /// ack:50x16; may be repeated.
+    /// ack:50x16; may be repeated. All when absent.
     #[arg(long)]
     scenario: Vec<Scenario>,
     /// Rounds of each scenario; memory takes three at most.
@@ -35,35 +36,54 @@ struct Cli {
     /// Server CPU seconds of a round's counted part.
     #[arg(long)]
     seconds: Option<f64>,
+    /// Go on with the last report: scenarios that are in it are not measured again.
+    #[arg(long)]
+    resume: bool,
+    /// Put tables and charts into BENCHMARKS.md.
+    #[arg(long)]
+    publish: bool,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     raise_file_limit();
-    let machine = Machine::here();
-    let plan = plan(&cli)?;
+    let folder = target_directory()?.join("bench");
+    let last = if cli.resume { Report::read(&folder)? } else { None };
+    let mut report = last.unwrap_or_else(|| Report {
+        command: env::args().skip(1).fold(String::from("cargo xtask bench"), |line, arg| line + " " + &arg),
+        machine: Machine::here(),
+        load: load(),
+        outcomes: Vec::new(),
+    });
+    ensure!(report.machine == Machine::here(), "the last report is of another machine");
+    report.outcomes.retain(|outcome| !outcome.failed());
+
+    let mut plan = plan(&cli)?;
+    let is_done = |name: String| report.outcomes.iter().any(|outcome| outcome.scenario == name);
+    plan.scenarios.retain(|scenario| !is_done(scenario.to_string()));
     for contestant in &plan.contestants {
         eprintln!("preparing {contestant}");
         contestant.prepare()?;
     }
-    let outcomes = compare(&plan)?;
-    let command =
-        env::args().skip(1).fold(String::from("cargo xtask bench"), |line, arg| line + " " + arg.as_str());
-    let report = Report { command, machine, outcomes };
-    let folder = target_directory()?.join("bench");
-    report.write(&folder)?;
+    compare(&plan, |outcome| {
+        report.outcomes.push(outcome);
+        report.write(&folder)
+    })?;
     println!("{}", report.markdown());
-    eprintln!("written to {0}/bench.md and {0}/bench.json", folder.display());
+    eprintln!("written to {}: bench.md, bench.json, cost.svg, memory.svg", folder.display());
     if cfg!(debug_assertions) {
         eprintln!("THIS WAS NOT A RELEASE BUILD: the figures mean nothing");
+    }
+    if cli.publish {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        report.publish(&root.join("../BENCHMARKS.md"), &root.join("charts"))?;
     }
     Ok(if report.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn plan(cli: &Cli) -> anyhow::Result<Plan> {
-    let names = if cli.quick { scenario::QUICK } else { scenario::ALL };
     let scenarios = match cli.scenario.is_empty() {
-        true => names.iter().map(|name| name.parse()).collect::<anyhow::Result<_>>()?,
+        true => scenario::ALL.iter().map(|name| name.parse()).collect::<anyhow::Result<_>>()?,
         false => cli.scenario.clone(),
     };
     let mut effort = if cli.quick { Effort::QUICK } else { Effort::FULL };

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::Scenario;
 
-/// One round: sums and latencies of its counted part; warm-up and clean-up are outside.
+/// One round: its figures, and the sums of its counted part; warm-up and clean-up are outside.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Measurement {
-    /// Name of the scenario.
-    pub scenario: String,
+    /// By what servers are compared. The first is what the scenario is about.
+    pub figures: Vec<Figure>,
     /// What was counted: deliveries, acks or connections.
     pub units: u64,
     /// CPU time of the server process, in nanoseconds; absent when no process id was given.
@@ -24,8 +24,44 @@ pub struct Measurement {
     pub latency: Option<Latency>,
     /// Deliveries that a later message of the same sender had overtaken: Node and Patio have none.
     pub disordered: u64,
-    /// Memory, in the scenarios that ask for it.
-    pub memory: Option<Memory>,
+    /// Resident memory of the server process with so many connections, beginning with none.
+    pub memory: Vec<Resident>,
+}
+
+/// One figure of a round: the smaller, the better.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    /// Its name in tables and goals.
+    pub name: String,
+    /// What `value` is.
+    pub measure: Measure,
+    /// The figure itself.
+    pub value: f64,
+}
+
+/// What a figure is measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Measure {
+    /// Nanoseconds.
+    Time,
+    /// Bytes.
+    Bytes,
+    /// How many times something else.
+    Times,
+}
+
+impl Measure {
+    /// The value with a unit that suits its size.
+    pub fn show(self, value: f64) -> String {
+        match self {
+            Self::Time if value >= 1e9 => format!("{:.2} s", value / 1e9),
+            Self::Time if value >= 1e6 => format!("{:.2} ms", value / 1e6),
+            Self::Time => format!("{:.3} µs", value / 1e3),
+            Self::Bytes if value.abs() >= 1e6 => format!("{:.1} MB", value / 1e6),
+            Self::Bytes => format!("{:.2} kB", value / 1e3),
+            Self::Times => format!("{value:.2}×"),
+        }
+    }
 }
 
 /// Latencies in microseconds.
@@ -39,41 +75,41 @@ pub struct Latency {
     pub max: u64,
 }
 
-/// Resident memory of the server process, in bytes.
+/// Resident memory at one moment.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Memory {
-    /// Of the fresh process.
-    pub fresh: u64,
-    /// With half of the connections.
-    pub half: u64,
-    /// With all of them.
-    pub full: u64,
-    /// Number of connections.
+pub struct Resident {
+    /// Connections that were open.
     pub connections: u64,
-    /// CPU time of the server for one connection and second at rest, in nanoseconds; absent when the rest was shorter
-    /// than two heartbeats.
-    pub idle_cpu_ns: Option<u64>,
+    /// Bytes.
+    pub bytes: u64,
 }
 
-impl Memory {
-    /// `(full − fresh) / connections`.
-    pub fn per_connection(&self) -> f64 {
-        self.full.saturating_sub(self.fresh) as f64 / self.connections as f64
+/// CPU time of the server for one unit: the figure of most scenarios.
+pub const CPU: &str = "CPU";
+/// The latency that one in a hundred exceeds.
+pub const P99: &str = "p99";
+
+impl Figure {
+    /// A time.
+    pub fn time(name: &str, time: Duration) -> Self {
+        Self { name: name.into(), measure: Measure::Time, value: time.as_nanos() as f64 }
     }
 
-    /// What each connection of the second half costs.
-    pub fn slope(&self) -> f64 {
-        self.full.saturating_sub(self.half) as f64 / (self.connections - self.connections / 2) as f64
+    /// A size.
+    pub fn bytes(name: &str, value: f64) -> Self {
+        Self { name: name.into(), measure: Measure::Bytes, value }
+    }
+
+    /// A factor.
+    pub fn times(name: &str, value: f64) -> Self {
+        Self { name: name.into(), measure: Measure::Times, value }
     }
 }
 
 impl Measurement {
-    /// The figure by which servers are compared: bytes per connection, or nanoseconds of server CPU per unit.
-    pub fn figure(&self) -> Option<f64> {
-        match &self.memory {
-            Some(memory) => Some(memory.per_connection()),
-            None => self.server_cpu_ns.map(|cpu| cpu as f64 / self.units.max(1) as f64),
-        }
+    /// The figure of this name.
+    pub fn figure(&self, name: &str) -> Option<f64> {
+        self.figures.iter().find(|figure| figure.name == name).map(|figure| figure.value)
     }
 
     /// Units per second of wall clock.
@@ -83,34 +119,26 @@ impl Measurement {
 
     /// One line for people.
     pub fn summary(&self, scenario: &Scenario) -> String {
-        let mut line = format!("{:24}", self.scenario);
-        if let Some(memory) = &self.memory {
-            line += &format!(
-                " {:.2} kB per connection (fresh {:.1} MB, slope of the second half {:.2} kB)",
-                memory.per_connection() / 1000.0,
-                memory.fresh as f64 / 1e6,
-                memory.slope() / 1000.0
-            );
-            if let Some(idle) = memory.idle_cpu_ns {
-                line += &format!(", idle {:.2} µs CPU per connection and second", idle as f64 / 1000.0);
-            }
-        } else if let Some(figure) = self.figure() {
-            line += &format!(" {:8.3} µs server CPU per {}", figure / 1000.0, scenario.unit());
+        let mut line = format!("{:24}", scenario.to_string());
+        for Figure { name, measure, value } in &self.figures {
+            line += &format!(" {name} {},", measure.show(*value));
         }
         let (wall, units) = (self.wall_ns as f64, self.units as f64);
         line += &format!(
-            ", {:.0} in {:.2} s ({:.0}/s), CPU: server {:.2} s, generator {:.2} s ({:.3} µs per {})",
-            units,
+            " {units:.0} × {} in {:.2} s ({:.0}/s), CPU: server {:.2} s, generator {:.2} s ({:.3} µs each)",
+            scenario.unit(),
             wall / 1e9,
             self.rate(),
             self.server_cpu_ns.unwrap_or(0) as f64 / 1e9,
             self.generator_cpu_ns as f64 / 1e9,
             self.generator_cpu_ns as f64 / 1000.0 / units,
-            scenario.unit(),
         );
         if let Some(Latency { p50, p99, max }) = self.latency {
             let ms = |us: u64| us as f64 / 1000.0;
             line += &format!(", latency p50 {:.2} p99 {:.2} max {:.2} ms", ms(p50), ms(p99), ms(max));
+        }
+        if let Some(first) = self.memory.first() {
+            line += &format!(", fresh process {}", Measure::Bytes.show(first.bytes as f64));
         }
         if self.disordered > 0 {
             line += &format!(", {} out of order", self.disordered);

@@ -64,13 +64,16 @@ pub fn raise_file_limit() {
     }
 }
 
+/// Connections that may wait to be accepted; the kernel's own bound is the other half of it.
+pub const BACKLOG: u32 = 4096;
+
 /// Listens with the longest backlog that the kernel allows, so that a storm of connections is not dropped.
 pub fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into()).with_context(|| format!("cannot listen on {address}"))?;
-    socket.listen(4096)?;
+    socket.listen(BACKLOG.cast_signed())?;
     Ok(socket.into())
 }
 

@@ -1,86 +1,137 @@
-//! The comparison on paper: one table for people, the same as Markdown, and every round as JSON.
+//! The comparison on paper: goals, figures and details as Markdown tables that are also readable as they stand, every
+//! round as JSON, and the charts.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
+    chart,
     compare::{Outcome, Series},
-    measurement::{Latency, Measurement, Memory},
+    contestant::Contestant,
+    goals::{Against, GOALS, Goal},
+    measurement::{Figure, Latency, Measure, Measurement},
     stats::Estimate,
 };
 
 /// Where it was measured.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     cpu: String,
     cores: usize,
     memory_gb: u64,
     kernel: String,
-    /// Runnable processes of the last minute before the run: above 0.5 others disturb it.
-    load: String,
+    /// Longest queue of a listening socket.
+    backlog: u32,
 }
 
 impl Machine {
     /// This one.
     pub fn here() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let line = |path: &str, key: &str| {
-            let text = fs::read_to_string(path).unwrap_or_default();
+            let text = read(path);
             let value = text.lines().find_map(|line| line.strip_prefix(key)?.split_once(':'));
             value.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
         };
         let memory: u64 = line("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0);
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let most = read("/proc/sys/net/core/somaxconn").parse().unwrap_or(0);
         Self {
             cpu: line("/proc/cpuinfo", "model name"),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_gb: memory / 1024 / 1024,
             kernel: read("/proc/sys/kernel/osrelease"),
-            load: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
+            backlog: crate::process::BACKLOG.min(most),
         }
     }
 }
 
-/// A finished comparison.
-#[derive(Debug, Serialize)]
+/// Runnable processes of the last minute: above 0.5 before a run, others disturb it.
+pub fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// A comparison, finished or not.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
     /// How it was called.
     pub command: String,
     /// Where.
     pub machine: Machine,
-    /// Every scenario.
+    /// [`load`] before it began.
+    pub load: String,
+    /// Every scenario that is done.
     pub outcomes: Vec<Outcome>,
 }
 
-const COLUMNS: [&str; 10] = [
-    "scenario",
-    "server",
-    "median",
-    "Patio ÷ it",
-    "it ÷ limit",
-    "per second",
-    "p50 ms",
-    "p99 ms",
-    "max ms",
-    "generator",
-];
-
 impl Report {
-    /// The table with a head and a legend.
+    /// One that was written before.
+    pub fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
+        match fs::read_to_string(json(folder)) {
+            Ok(text) => Ok(Some(serde_json::from_str(&text).context("not a report of this version")?)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| json(folder).display().to_string()),
+        }
+    }
+
+    /// Whether a server lost a message or a connection.
+    pub fn failed(&self) -> bool {
+        self.outcomes.iter().any(Outcome::failed)
+    }
+
+    /// Writes `bench.md`, `bench.json` and the charts into this folder.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        fs::write(folder.join("bench.md"), format!("# Patio beside its peers\n\n{}", self.markdown()))?;
+        fs::write(json(folder), serde_json::to_string(self)? + "\n")?;
+        self.draw(folder)
+    }
+
+    /// Draws the charts for which there are figures.
+    fn draw(&self, folder: &Path) -> anyhow::Result<()> {
+        chart::cost(&self.outcomes, &folder.join("cost.svg"))?;
+        chart::memory(&self.outcomes, &folder.join("memory.svg"))
+    }
+
+    /// Puts tables and charts into BENCHMARKS.md, between the two marks.
+    pub fn publish(&self, document: &Path, charts: &Path) -> anyhow::Result<()> {
+        const MARKS: [&str; 2] = ["<!-- results -->\n", "<!-- end of results -->\n"];
+        let text = fs::read_to_string(document).with_context(|| document.display().to_string())?;
+        let parts = text.split_once(MARKS[0]).zip(text.split_once(MARKS[1]));
+        let ((before, _), (_, after)) = parts.context("there are no marks for the results")?;
+        let [begin, end] = MARKS;
+        fs::write(document, format!("{before}{begin}\n{}\n{end}{after}", self.markdown()))?;
+        fs::create_dir_all(charts)?;
+        self.draw(charts)
+    }
+
+    /// Head, tables and legend.
     pub fn markdown(&self) -> String {
-        let Machine { cpu, cores, memory_gb, kernel, load } = &self.machine;
+        let Machine { cpu, cores, memory_gb, kernel, backlog } = &self.machine;
         format!(
-            "# Patio beside its peers\n\n\
-             `{}` on {cpu}, {cores} cores, {memory_gb} GB, Linux {kernel}, load before the run {load}.\n\n\
-             {}\n\
-             Median: server CPU time per unit, or resident memory per connection. Ratios are taken round by round: median \
-             and, in brackets, the interval that holds the true one with 95 % (with fewer than six rounds: the range of \
-             all). Per second and latencies: medians of the rounds. Generator: its CPU time per unit, and in brackets how \
-             busy its one thread was; near 100 % it was the bottleneck for rate and latency, not for CPU time. A star: messages of one sender overtook each other.\n{}",
-            self.command,
-            self.table(),
-            self.failures(),
+            "`{command}` on {cpu}, {cores} cores, {memory_gb} GB, Linux {kernel}; load before the run {load}; backlog of \
+             all listening sockets {backlog}.\n\n\
+             ## Goals\n\n{goals}\n\
+             ## Figures\n\n\
+             Medians of the rounds. Ratios are taken round by round: their median and, in brackets, the interval that \
+             holds the true one with 95 % (with fewer than six rounds: the range of all). CPU is that of the server's \
+             process for one of what is counted; the smaller, the better.\n\n{figures}\n\
+             ## Rate and latency\n\n\
+             Medians of the rounds, of whatever number of messages was kept in flight: who is faster is asked for more. \
+             Generator: its CPU time for one, and how busy its one thread was; near 100 % it was the bottleneck of rate \
+             and latency, not of CPU time. A star: messages of one sender overtook each other.\n\n{details}{failures}",
+            command = self.command,
+            load = self.load,
+            goals = self.goals(),
+            figures = self.figures(),
+            details = self.details(),
+            failures = self.failures(),
         )
     }
 
@@ -95,107 +146,178 @@ impl Report {
         failed.collect()
     }
 
-    /// Only the table.
-    pub fn table(&self) -> String {
+    fn goals(&self) -> String {
+        let head = ["figure of Patio", "goal", "measured", "met"];
         let rows = self.outcomes.iter().flat_map(|outcome| {
-            outcome.series.iter().enumerate().map(move |(at, series)| row(outcome, at, series))
+            let figures = outcome.of(Contestant::Patio).map(names).unwrap_or_default();
+            figures.into_iter().enumerate().filter_map(move |(at, figure)| goal_row(outcome, at, &figure))
         });
-        aligned(rows.collect())
+        table(&head, 1, rows.collect())
     }
 
-    /// Whether a server lost a message or a connection.
-    pub fn failed(&self) -> bool {
-        self.outcomes.iter().flat_map(|outcome| &outcome.series).any(|series| series.failure.is_some())
+    fn figures(&self) -> String {
+        let head = [
+            "scenario",
+            "figure",
+            "Patio",
+            "÷ limit",
+            "÷ socketioxide",
+            "÷ Node",
+            "limit",
+            "socketioxide",
+            "Node",
+        ];
+        let rows = self.outcomes.iter().flat_map(|outcome| {
+            let series = outcome.of(Contestant::Patio).or(outcome.series.first());
+            let figures = series.map(names).unwrap_or_default();
+            figures.into_iter().enumerate().map(move |(at, figure)| {
+                let median = |server| {
+                    let estimate = Estimate::of(&outcome.of(server)?.figures(&figure.name))?;
+                    Some(figure.measure.show(estimate.median))
+                };
+                let ratio = |server| Some(show_ratio(ratio(outcome, &figure.name, server)?));
+                let or_not = |cell: Option<String>| cell.unwrap_or_else(|| "–".into());
+                vec![
+                    if at == 0 { outcome.description.clone() } else { String::new() },
+                    counted(outcome, &figure.name),
+                    or_not(median(Contestant::Patio)),
+                    or_not(ratio(Contestant::Limit).filter(|_| figure.measure != Measure::Bytes)),
+                    or_not(ratio(Contestant::Socketioxide)),
+                    or_not(ratio(Contestant::Node)),
+                    or_not(median(Contestant::Limit)),
+                    or_not(median(Contestant::Socketioxide)),
+                    or_not(median(Contestant::Node)),
+                ]
+            })
+        });
+        table(&head, 2, rows.collect())
     }
 
-    /// Writes `bench.md` and `bench.json` into this folder.
-    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        fs::write(folder.join("bench.md"), self.markdown())?;
-        fs::write(folder.join("bench.json"), serde_json::to_string_pretty(self)? + "\n")?;
-        Ok(())
+    fn details(&self) -> String {
+        let head =
+            ["scenario", "server", "per second", "p50 ms", "p99 ms", "max ms", "generator", "fresh process"];
+        let rows = self.outcomes.iter().flat_map(|outcome| {
+            outcome.series.iter().enumerate().map(move |(at, series)| detail_row(outcome, at, series))
+        });
+        table(&head, 2, rows.collect())
     }
 }
 
-type Row = [String; COLUMNS.len()];
+fn json(folder: &Path) -> PathBuf {
+    folder.join("bench.json")
+}
 
-fn row(outcome: &Outcome, at: usize, series: &Series) -> Row {
+/// The figures that a series has in any round.
+fn names(series: &Series) -> Vec<Figure> {
+    series.rounds.first().map(|round| round.figures.clone()).unwrap_or_default()
+}
+
+/// "CPU" alone does not say for what.
+fn counted(outcome: &Outcome, figure: &str) -> String {
+    if figure == crate::measurement::CPU { format!("CPU per {}", outcome.unit) } else { figure.to_owned() }
+}
+
+fn ratio(outcome: &Outcome, figure: &str, to: Contestant) -> Option<Estimate> {
+    let ours = outcome.of(Contestant::Patio)?.figures(figure);
+    let theirs = outcome.of(to)?.figures(figure);
+    Estimate::of_ratios(&ours, &theirs).filter(|estimate| estimate.median.is_finite())
+}
+
+fn show_ratio(Estimate { median, low, high, .. }: Estimate) -> String {
+    format!("{median:.2} ({low:.2}–{high:.2})")
+}
+
+/// Of the peers the one with the better median.
+fn best_peer(outcome: &Outcome, figure: &str) -> Option<Contestant> {
+    let median = |server: Contestant| Some(Estimate::of(&outcome.of(server)?.figures(figure))?.median);
+    [Contestant::Socketioxide, Contestant::Node]
+        .into_iter()
+        .filter_map(|server| Some((server, median(server)?)))
+        .min_by(|(_, one), (_, other)| one.total_cmp(other))
+        .map(|(server, _)| server)
+}
+
+/// The goal of a figure. The first of a scenario has one in any case: to be no worse than the best peer.
+fn goal_row(outcome: &Outcome, at: usize, figure: &Figure) -> Option<Vec<String>> {
+    let named = GOALS.iter().find(|goal| goal.scenario == outcome.scenario && goal.figure == figure.name);
+    let (against, at_most) = match named {
+        Some(Goal { against, at_most, .. }) => (*against, *at_most),
+        None if at == 0 => (Against::BestPeer, 1.0),
+        None => return None,
+    };
+    let peer = match against {
+        Against::Itself => None,
+        Against::Limit => Some(Contestant::Limit),
+        Against::Socketioxide => Some(Contestant::Socketioxide),
+        Against::BestPeer => Some(best_peer(outcome, &figure.name)?),
+    };
+    let (goal, measured, median) = match peer {
+        Some(peer) => {
+            let ratio = ratio(outcome, &figure.name, peer)?;
+            let name = if against == Against::BestPeer { "the best peer".into() } else { peer.to_string() };
+            (format!("≤ {at_most:.2} × {name}"), show_ratio(ratio), ratio.median)
+        }
+        None => {
+            let own = Estimate::of(&outcome.of(Contestant::Patio)?.figures(&figure.name))?;
+            let show = |value| figure.measure.show(value);
+            let measured = format!("{} ({}–{})", show(own.median), show(own.low), show(own.high));
+            (format!("≤ {}", show(at_most)), measured, own.median)
+        }
+    };
+    let met = if median <= at_most {
+        "yes".into()
+    } else {
+        format!("no, {:+.0} %", (median / at_most - 1.0) * 100.0)
+    };
+    Some(vec![format!("{}: {}", outcome.description, counted(outcome, &figure.name)), goal, measured, met])
+}
+
+fn detail_row(outcome: &Outcome, at: usize, series: &Series) -> Vec<String> {
     let rounds = &series.rounds;
-    let figures = series.figures();
-    let of = |name: &str| outcome.series.iter().find(|series| series.server == name).map(Series::figures);
-    let ratio = |ours: Option<Vec<f64>>, theirs: Option<Vec<f64>>| {
-        // The limit's memory is next to nothing: a ratio to it says nothing.
-        let estimate =
-            Estimate::of_ratios(&ours?, &theirs?).filter(|estimate| estimate.median.is_finite())?;
-        Some(format!("{:.2} ({:.2}–{:.2})", estimate.median, estimate.low, estimate.high))
-    };
-    let to_patio = (series.server != "patio").then(|| ratio(of("patio"), Some(figures.clone())));
-    let to_limit =
-        (series.server != "limit" && !outcome.is_memory).then(|| ratio(Some(figures.clone()), of("limit")));
     let median = |value: &dyn Fn(&Measurement) -> Option<f64>| {
-        Estimate::of(&rounds.iter().filter_map(value).collect::<Vec<_>>()).map(|estimate| estimate.median)
+        let values: Vec<f64> = rounds.iter().filter_map(value).collect();
+        Estimate::of(&values).map(|estimate| estimate.median)
     };
+    let show =
+        |value: Option<f64>, digits: usize| value.map_or("–".into(), |value| format!("{value:.digits$}"));
     let latency = |value: fn(&Latency) -> u64| {
-        let median = median(&|round| round.latency.as_ref().map(|latency| value(latency) as f64));
-        median.map_or("–".into(), |us| format!("{:.2}", us / 1000.0))
+        show(median(&|round| Some(value(round.latency.as_ref()?) as f64 / 1000.0)), 2)
     };
-    let generator = median(&|round| Some(round.generator_cpu_ns as f64 / round.units as f64))
+    let generator = median(&|round| Some(round.generator_cpu_ns as f64 / round.units.max(1) as f64))
         .zip(median(&|round| Some(round.generator_cpu_ns as f64 / round.wall_ns as f64)));
-    let median_text = match (&series.failure, Estimate::of(&figures)) {
-        (Some(_), _) => "FAILED".into(),
-        (None, Some(estimate)) if outcome.is_memory => memory(estimate, rounds),
-        (None, Some(estimate)) => format!("{:.3} µs", estimate.median / 1000.0),
-        (None, None) => "–".into(),
-    };
+    let generator = generator.map(|(cpu, busy)| format!("{:.2} µs, {:.0} %", cpu / 1000.0, busy * 100.0));
+    let fresh = median(&|round| Some(round.memory.first()?.bytes as f64));
     let disordered = rounds.iter().any(|round| round.disordered > 0);
-    let name = if at == 0 { format!("{}, per {}", outcome.description, outcome.unit) } else { String::new() };
-    [
-        name,
-        if disordered { format!("{} *", series.server) } else { series.server.into() },
-        median_text,
-        to_patio.flatten().unwrap_or_default(),
-        to_limit.flatten().unwrap_or_default(),
-        median(&|round| (!outcome.is_memory).then(|| round.rate()))
-            .map_or("–".into(), |rate| format!("{rate:.0}")),
+    vec![
+        if at == 0 { outcome.description.clone() } else { String::new() },
+        match (&series.failure, disordered) {
+            (Some(_), _) => format!("{} FAILED", series.server),
+            (None, true) => format!("{} *", series.server),
+            (None, false) => series.server.clone(),
+        },
+        show(median(&|round| Some(round.rate())), 0),
         latency(|latency| latency.p50),
         latency(|latency| latency.p99),
         latency(|latency| latency.max),
-        generator
-            .map_or("–".into(), |(cpu, busy)| format!("{:.2} µs ({:.0} %)", cpu / 1000.0, busy * 100.0)),
+        generator.unwrap_or_else(|| "–".into()),
+        fresh.map_or(String::new(), |bytes| Measure::Bytes.show(bytes)),
     ]
 }
 
-/// What a connection takes on the average and in the second half, what the process has before the first, and what a
-/// connection at rest costs a second when it rested long enough.
-fn memory(per_connection: Estimate, rounds: &[Measurement]) -> String {
-    let median = |value: &dyn Fn(&Memory) -> Option<f64>| {
-        let values: Vec<f64> = rounds.iter().filter_map(|round| value(round.memory.as_ref()?)).collect();
-        Estimate::of(&values).map(|estimate| estimate.median)
-    };
-    let slope = median(&|memory| Some(memory.slope())).unwrap_or(0.0);
-    let fresh = median(&|memory| Some(memory.fresh as f64)).unwrap_or(0.0);
-    let idle = median(&|memory| Some(memory.idle_cpu_ns? as f64));
-    let idle = idle.map(|ns| format!("; idle {:.2} µs CPU/s", ns / 1000.0)).unwrap_or_default();
-    let average = per_connection.median / 1000.0;
-    format!("{average:.2} kB (2nd half {:.2}; start {:.1} MB{idle})", slope / 1000.0, fresh / 1e6)
-}
-
-/// A Markdown table that is also readable as it stands: text to the left, figures to the right.
-fn aligned(rows: Vec<Row>) -> String {
-    let head = COLUMNS.map(String::from);
+/// A Markdown table: the first columns to the left, figures to the right.
+fn table(head: &[&str], left: usize, rows: Vec<Vec<String>>) -> String {
+    let head: Vec<String> = head.iter().map(|&cell| cell.into()).collect();
     let width =
         |at: usize| rows.iter().chain([&head]).map(|row| row[at].chars().count()).max().unwrap_or(0).max(3);
-    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
-    let line = |row: &Row| {
-        let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| match at {
-            0 | 1 => format!(" {cell:width$} |"),
-            _ => format!(" {cell:>width$} |"),
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| {
+            if at < left { format!(" {cell:width$} |") } else { format!(" {cell:>width$} |") }
         });
         format!("|{}\n", cells.collect::<String>())
     };
-    let rule = widths.iter().enumerate().map(|(at, &width)| match at {
-        0 | 1 => format!(" {} |", "-".repeat(width)),
-        _ => format!(" {}: |", "-".repeat(width - 1)),
+    let rule = widths.iter().enumerate().map(|(at, &width)| {
+        if at < left { format!(" {} |", "-".repeat(width)) } else { format!(" {}: |", "-".repeat(width - 1)) }
     });
     let mut table = line(&head) + &format!("|{}\n", rule.collect::<String>());
     table.extend(rows.iter().map(line));

@@ -1,4 +1,4 @@
-//! Every scenario once, small, against the limit; and a server that pings while the handshake is under way.
+//! Every scenario once, small, against Patio and the limit; and a server that pings while the handshake is under way.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -9,9 +9,11 @@ use std::{
 };
 
 use bench::{
-    generator::{Generator, Silence},
+    generator::{Generator, Silence, Way},
+    goals::GOALS,
     process::Process,
-    run::{Effort, Target, round},
+    run::{Effort, Host, Target, round},
+    scenario::Scenario,
 };
 use patio_proto::ws;
 
@@ -22,16 +24,17 @@ const SMALL: Effort = Effort {
     rest: Duration::from_millis(30),
 };
 
-/// The limit as a process of its own, which ends with the test.
-struct Limit {
+/// A server as a process of its own, which ends with the test.
+struct Server {
     child: Child,
     address: SocketAddr,
+    program: &'static str,
 }
 
-impl Limit {
-    fn start() -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_limit"))
-            .arg("--until-eof")
+impl Server {
+    fn start(program: &'static str, listen: &str) -> Self {
+        let mut child = Command::new(program)
+            .args(["--until-eof", "--listen", listen])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -39,31 +42,63 @@ impl Limit {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on ").unwrap().parse().unwrap();
-        Self { child, address }
+        Self { child, address, program }
+    }
+
+    fn target(&self) -> Target {
+        Target { address: self.address, process: Some(Process::new(self.child.id()).unwrap()) }
+    }
+
+    fn end(&mut self) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().unwrap().success(), "{} ends when its input ends", self.program);
     }
 }
 
-impl Drop for Limit {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        assert!(self.child.wait().unwrap().success(), "the limit ends when its input ends");
+impl Host for Server {
+    fn restart(&mut self) -> anyhow::Result<Target> {
+        self.end();
+        *self = Self::start(self.program, &self.address.to_string());
+        Ok(self.target())
     }
 }
+
+/// One of each kind, as small as it can be.
+const SCENARIOS: [&str; 14] = [
+    "connect:80",
+    "upgrade:40",
+    "idle:60",
+    "broadcast:30x4/2",
+    "broadcast:5x2@70000",
+    "binary:6x2@300",
+    "rooms:4x3",
+    "ack:10x4",
+    "single:5x3",
+    "churn:5x2",
+    "mixed:40",
+    "storm:80",
+    "tail:30",
+    "waves:20",
+];
 
 #[test]
 fn every_scenario_runs() {
-    let limit = Limit::start();
-    let process = Process::new(limit.child.id()).unwrap();
-    let target = Target { address: limit.address, process: Some(process) };
-    for name in
-        ["idle:60", "connect:80", "broadcast:30x4/2", "broadcast:5x2@70000", "ack:10x4", "ack:3x2@300"]
-    {
-        let measurement = round(name.parse().unwrap(), target, SMALL).expect(name);
-        assert_eq!(measurement.scenario, name);
-        assert_eq!(measurement.disordered, 0, "{name}");
-        assert!(measurement.units > 0, "{name}");
-        assert!(measurement.figure().is_some(), "{name}");
-        assert_eq!(measurement.memory.is_some(), name.starts_with("idle"), "{name}");
+    for program in [env!("CARGO_BIN_EXE_limit"), env!("CARGO_BIN_EXE_patio_app")] {
+        let mut server = Server::start(program, "127.0.0.1:0");
+        for name in SCENARIOS {
+            let scenario: Scenario = name.parse().unwrap();
+            let target = server.target();
+            let measurement = round(scenario, target, SMALL, &mut server);
+            let measurement = measurement.unwrap_or_else(|error| panic!("{program}, {name}: {error:#}"));
+            assert_eq!(measurement.disordered, 0, "{name}");
+            assert!(measurement.units > 0, "{name}");
+            assert!(measurement.figures.iter().all(|figure| figure.value.is_finite()), "{measurement:?}");
+            assert!(!measurement.figures.is_empty(), "{name}");
+            for goal in GOALS.iter().filter(|goal| goal.scenario.split(':').eq(name.split(':').take(1))) {
+                assert!(measurement.figure(goal.figure).is_some(), "{name} has no {}", goal.figure);
+            }
+        }
+        server.end();
     }
 }
 
@@ -92,11 +127,11 @@ fn a_ping_during_the_handshake_is_answered() {
                 got.push(message);
             }
         }
-        stream.write_all(&ws::text_frame("40{}")).unwrap();
+        stream.write_all(&ws::text_frame(r#"40{"sid":"x"}"#)).unwrap();
         (from, got, stream)
     });
     let mut generator = Generator::new(address).unwrap();
-    generator.open(1, &mut Silence).unwrap();
+    generator.open(1, Way::WebSocket, &mut Silence).unwrap();
     let (from, got, _stream) = server.join().unwrap();
     assert_eq!(got, [ws::Message::Text("40".into()), ws::Message::Text("3".into())]);
     assert_ne!(from.ip().to_string(), "127.0.0.1", "clients come from many addresses");

@@ -21,7 +21,22 @@ io.engine.on("connection", (rawSocket) => {
 io.on("connection", (socket) => {
   socket.join("r");
   socket.on("b", (text) => io.to("r").emit("b", text));
+  socket.on("bin", (bytes) => io.to("r").emit("bin", bytes));
+  socket.on("to", (room, text) => io.to(room).emit("b", text));
   socket.on("ack", (value, answer) => answer(value));
+  socket.on("join", (room, answer) => {
+    socket.join(room);
+    answer(true);
+  });
+  socket.on("leave", (room, answer) => {
+    socket.leave(room);
+    answer(true);
+  });
+  socket.on("timed", (text, answer) => {
+    const began = process.hrtime.bigint();
+    io.to("r").emit("b", text);
+    answer(Number(process.hrtime.bigint() - began));
+  });
 });
 
 http.listen({ host, port: Number(port), backlog: 4096 }, () => {

@@ -1,13 +1,15 @@
 //! The limit: the least that a server can do for the work of the benchmark, if it writes each message by itself.
 //!
 //! One thread of epoll. The handshakes are answered from constants, a broadcast is one `write` per receiver, an ack is
-//! one `write`; no session, no room, no heartbeat, no JSON. It reads what `load` sends and trusts it: this is a
-//! yardstick on loopback, not a server.
+//! one `write`, a room is a list of numbers; no session, no heartbeat, no JSON. It reads what `load` sends and trusts it:
+//! this is a yardstick on loopback, not a server.
 
 use std::{
+    collections::HashMap,
     io::{self, ErrorKind, Read, Write},
     net::SocketAddr,
     ops::Range,
+    time::Instant,
 };
 
 use anyhow::Context;
@@ -29,11 +31,13 @@ struct Cli {
     until_eof: bool,
 }
 
-/// The one key that the generator sends has the one answer of RFC 6455's example; the open packet follows at once.
-const UPGRADED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\
-    \x81\x6b0{\"sid\":\"limitlimitlimitlimit\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000,\"maxPayload\":1000000}";
-const CONNECTED: &[u8] = b"\x81\x2040{\"sid\":\"limitlimitlimitlimit\"}";
+/// The one key that the generator sends has the one answer of RFC 6455's example.
+const SWITCHED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+const OPEN: &[u8] =
+    b"0{\"sid\":\"limitlimitlimitlimit\",\"upgrades\":[\"websocket\"],\"pingInterval\":25000,\"pingTimeout\":20000,\"maxPayload\":1000000}";
+/// The CONNECT of client 7 is `40{"sid":"00000000000000000007"}`: an id from which the client can be found.
+const SID_LEN: usize = 20;
 const LISTENER: Token = Token(usize::MAX);
 
 fn main() -> anyhow::Result<()> {
@@ -54,23 +58,43 @@ struct Limit {
     /// What one read takes: a shorter read means that the socket is empty, so that no second read is needed.
     buffer: Vec<u8>,
     frame: Vec<u8>,
+    /// Members by room, but for the room that all are in.
+    rooms: HashMap<Vec<u8>, Vec<usize>>,
 }
 
 struct Client {
     stream: TcpStream,
-    upgraded: bool,
+    speaks: Speaks,
+    /// In the namespace and in the room that all are in.
     joined: bool,
+    /// The text frame of a packet whose attachment comes next.
+    waits: Vec<u8>,
     /// The begin of a request or frame whose rest has not come yet.
     input: Vec<u8>,
     /// What the kernel did not take; empty in almost every run.
     output: Vec<u8>,
 }
 
+/// What comes from a client.
+#[derive(Clone, Copy)]
+enum Speaks {
+    /// Requests; so many have been answered.
+    Http(u32),
+    WebSocket,
+}
+
 impl Limit {
     fn new(mut listener: TcpListener) -> io::Result<Self> {
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        Ok(Self { poll, listener, clients: Slab::new(), buffer: vec![0; 128 * 1024], frame: Vec::new() })
+        Ok(Self {
+            poll,
+            listener,
+            clients: Slab::new(),
+            buffer: vec![0; 128 * 1024],
+            frame: Vec::new(),
+            rooms: HashMap::new(),
+        })
     }
 
     fn run(&mut self) -> anyhow::Result<()> {
@@ -117,8 +141,9 @@ impl Limit {
             self.poll.registry().register(&mut stream, Token(entry.key()), Interest::READABLE)?;
             entry.insert(Client {
                 stream,
-                upgraded: false,
+                speaks: Speaks::Http(0),
                 joined: false,
+                waits: Vec::new(),
                 input: Vec::new(),
                 output: Vec::new(),
             });
@@ -159,40 +184,158 @@ impl Limit {
     /// Answers every complete request and frame; returns how many bytes they were.
     fn take(&mut self, id: usize, input: &mut [u8]) -> usize {
         let mut used = 0;
-        if !self.clients[id].upgraded {
-            let Some(end) = input.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return 0 };
-            used = end + 4;
-            self.clients[id].upgraded = true;
-            self.write(id, UPGRADED);
+        while let Speaks::Http(answered) = self.clients[id].speaks {
+            let Some(end) = request_end(&input[used..]) else { return used };
+            let head = &input[used..used + end];
+            used += end;
+            if head.windows(b"transport=websocket".len()).any(|bytes| bytes == b"transport=websocket") {
+                let probes = head.windows(b"&sid=".len()).any(|bytes| bytes == b"&sid=");
+                self.switch(id, probes);
+            } else {
+                self.poll_answer(id, answered);
+            }
         }
-        while let Some(payload) = unmask(&mut input[used..]) {
+        while let Some((opcode, payload)) = unmask(&mut input[used..]) {
             let payload = used + payload.start..used + payload.end;
             used = payload.end;
-            self.answer(id, &input[payload]);
+            if opcode == BINARY {
+                self.attachment(id, &input[payload]);
+            } else {
+                self.answer(id, &input[payload]);
+            }
         }
         used
     }
 
+    /// The open packet follows the answer at once, unless the client polled before: then it will probe.
+    fn switch(&mut self, id: usize, probes: bool) {
+        self.clients[id].speaks = Speaks::WebSocket;
+        self.frame.clear();
+        self.frame.extend_from_slice(SWITCHED);
+        if !probes {
+            append_frame(&mut self.frame, TEXT, &[OPEN]);
+        }
+        self.reply(id);
+    }
+
+    /// A client polls always in the same order: open, post, the answer to CONNECT, and the poll that its probe ends.
+    fn poll_answer(&mut self, id: usize, answered: u32) {
+        let connected = connected(id);
+        let body: &[u8] = match answered {
+            0 => OPEN,
+            1 => b"ok",
+            2 => connected.as_bytes(),
+            _ => b"6",
+        };
+        self.clients[id].speaks = Speaks::Http(answered + 1);
+        self.frame.clear();
+        write!(self.frame, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).ok();
+        self.frame.extend_from_slice(body);
+        self.reply(id);
+    }
+
     fn answer(&mut self, id: usize, packet: &[u8]) {
         if packet.starts_with(b"42[\"b\"") {
-            text_frame(&mut self.frame, &[packet]);
-            let registry = self.poll.registry();
-            for (id, client) in self.clients.iter_mut().filter(|(_, client)| client.joined) {
-                client.write(registry, id, &self.frame);
-            }
-        } else if let Some((ack, data)) = ack_request(packet) {
-            text_frame(&mut self.frame, &[b"43", ack, b"[", data]);
-            let registry = self.poll.registry();
-            self.clients[id].write(registry, id, &self.frame);
+            self.broadcast(&[packet]);
+        } else if packet.starts_with(b"451-") {
+            self.clients[id].waits = packet.to_vec();
+        } else if let Some(rest) = packet.strip_prefix(b"42[\"to\",\"")
+            && let Some(end) = rest.iter().position(|byte| *byte == b'"')
+        {
+            frame(&mut self.frame, TEXT, &[b"42[\"b\"", &rest[end + 1..]]);
+            self.emit(&rest[..end]);
+        } else if let Some((ack, event)) = ack_request(packet) {
+            self.event(id, ack, event);
         } else if packet.starts_with(b"40") {
             self.clients[id].joined = true;
-            self.write(id, CONNECTED);
+            frame(&mut self.frame, TEXT, &[connected(id).as_bytes()]);
+            self.reply(id);
+        } else if packet == b"2probe" {
+            frame(&mut self.frame, TEXT, &[b"3probe"]);
+            self.reply(id);
         }
     }
 
-    fn write(&mut self, id: usize, bytes: &[u8]) {
-        self.clients[id].write(self.poll.registry(), id, bytes);
+    /// An event whose ack is asked for: `["<name>",…]`.
+    fn event(&mut self, id: usize, ack: &[u8], event: &[u8]) {
+        if let Some(data) = event.strip_prefix(b"[\"ack\",") {
+            frame(&mut self.frame, TEXT, &[b"43", ack, b"[", data]);
+        } else if let Some(data) = event.strip_prefix(b"[\"timed\",") {
+            let began = Instant::now();
+            self.broadcast(&[b"42[\"b\",", data]);
+            let took = began.elapsed().as_nanos().to_string();
+            frame(&mut self.frame, TEXT, &[b"43", ack, b"[", took.as_bytes(), b"]"]);
+        } else {
+            let joins = event.starts_with(b"[\"join\"");
+            let name = event.split(|byte| *byte == b'"').nth(3).unwrap_or_default();
+            if name == b"r" {
+                self.clients[id].joined = joins;
+            } else {
+                let room = self.rooms.entry(name.to_vec()).or_default();
+                room.retain(|member| *member != id);
+                if joins {
+                    room.push(id);
+                }
+            }
+            frame(&mut self.frame, TEXT, &[b"43", ack, b"[]"]);
+        }
+        self.reply(id);
     }
+
+    fn attachment(&mut self, id: usize, data: &[u8]) {
+        let packet = std::mem::take(&mut self.clients[id].waits);
+        frame(&mut self.frame, TEXT, &[&packet]);
+        append_frame(&mut self.frame, BINARY, &[data]);
+        self.to_all();
+    }
+
+    fn broadcast(&mut self, packet: &[&[u8]]) {
+        frame(&mut self.frame, TEXT, packet);
+        self.to_all();
+    }
+
+    fn to_all(&mut self) {
+        let registry = self.poll.registry();
+        for (id, client) in self.clients.iter_mut().filter(|(_, client)| client.joined) {
+            client.write(registry, id, &self.frame);
+        }
+    }
+
+    /// To a room, or to the one socket whose id this is.
+    fn emit(&mut self, room: &[u8]) {
+        let own = std::str::from_utf8(room).ok().filter(|id| id.len() == SID_LEN);
+        let own = own.and_then(|id| id.parse().ok());
+        let members = match &own {
+            Some(id) => std::slice::from_ref(id),
+            None => self.rooms.get(room).map(Vec::as_slice).unwrap_or_default(),
+        };
+        for &id in members {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.write(self.poll.registry(), id, &self.frame);
+            }
+        }
+    }
+
+    /// Writes what is in `frame`.
+    fn reply(&mut self, id: usize) {
+        self.clients[id].write(self.poll.registry(), id, &self.frame);
+    }
+}
+
+fn connected(id: usize) -> String {
+    format!("40{{\"sid\":\"{id:0SID_LEN$}\"}}")
+}
+
+/// Where the first request ends, its body with it.
+fn request_end(input: &[u8]) -> Option<usize> {
+    let end = input.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
+    if !input.starts_with(b"POST") {
+        return Some(end);
+    }
+    let head = std::str::from_utf8(&input[..end]).ok()?;
+    let (_, rest) = head.split_once("Content-Length: ")?;
+    let end = end + rest.split("\r\n").next()?.parse::<usize>().ok()?;
+    (input.len() >= end).then_some(end)
 }
 
 impl Client {
@@ -222,8 +365,12 @@ impl Client {
     }
 }
 
-/// Unmasks the first frame of `input` in place when it is complete: where its payload lies.
-fn unmask(input: &mut [u8]) -> Option<Range<usize>> {
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+
+/// Unmasks the first frame of `input` in place when it is complete: its opcode and where its payload lies.
+fn unmask(input: &mut [u8]) -> Option<(u8, Range<usize>)> {
+    let opcode = *input.first()? & 0x0f;
     let (len, header) = match *input.get(1)? & 0x7f {
         126 => (usize::from(u16::from_be_bytes(input.get(2..4)?.try_into().ok()?)), 4),
         127 => (usize::try_from(u64::from_be_bytes(input.get(2..10)?.try_into().ok()?)).ok()?, 10),
@@ -241,32 +388,37 @@ fn unmask(input: &mut [u8]) -> Option<Range<usize>> {
     for (byte, key) in words.into_remainder().iter_mut().zip(key.iter().cycle()) {
         *byte ^= key;
     }
-    Some(payload)
+    Some((opcode, payload))
 }
 
-/// The ack id and the argument with its closing bracket of `42<id>["ack",<argument>]`.
+/// The ack id and the event of `42<id>["<name>",…]`.
 fn ack_request(packet: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = packet.strip_prefix(b"42")?;
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    Some((&rest[..digits], rest[digits..].strip_prefix(b"[\"ack\",")?))
+    (digits > 0).then(|| rest.split_at(digits))
 }
 
-fn text_frame(frame: &mut Vec<u8>, parts: &[&[u8]]) {
+/// One frame alone.
+fn frame(out: &mut Vec<u8>, opcode: u8, parts: &[&[u8]]) {
+    out.clear();
+    append_frame(out, opcode, parts);
+}
+
+fn append_frame(out: &mut Vec<u8>, opcode: u8, parts: &[&[u8]]) {
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    frame.clear();
-    frame.push(0x81);
+    out.push(0x80 | opcode);
     match (u8::try_from(len), u16::try_from(len)) {
-        (Ok(len @ ..126), _) => frame.push(len),
+        (Ok(len @ ..126), _) => out.push(len),
         (_, Ok(len)) => {
-            frame.push(126);
-            frame.extend_from_slice(&len.to_be_bytes());
+            out.push(126);
+            out.extend_from_slice(&len.to_be_bytes());
         }
         _ => {
-            frame.push(127);
-            frame.extend_from_slice(&(len as u64).to_be_bytes());
+            out.push(127);
+            out.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }
     for part in parts {
-        frame.extend_from_slice(part);
+        out.extend_from_slice(part);
     }
 }

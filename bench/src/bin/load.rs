@@ -7,13 +7,12 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::Context;
 use bench::{
     process::{Process, raise_file_limit},
-    run::{Effort, Target, round},
+    run::{Effort, Host, Target, round},
     scenario::{ALL, Scenario},
 };
 use clap::Parser;
 
-/// Drives a Socket.IO server that speaks the benchmark's application protocol: on connect a socket joins the room `r`,
-/// the event `b` is sent to this room, the event `ack` is acked with its argument.
+/// Drives a Socket.IO server that speaks the benchmark's application protocol, as `patio_app.rs` shows it.
 #[derive(Parser)]
 struct Cli {
     /// Where the server listens.
@@ -38,6 +37,15 @@ struct Cli {
     json: bool,
 }
 
+/// The server was started by somebody else.
+struct NotOurs;
+
+impl Host for NotOurs {
+    fn restart(&mut self) -> anyhow::Result<Target> {
+        anyhow::bail!("only `cargo xtask bench` starts servers anew")
+    }
+}
+
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     raise_file_limit();
@@ -53,7 +61,8 @@ fn main() -> anyhow::Result<()> {
     };
     for scenario in scenarios {
         for _ in 0..cli.rounds {
-            let measurement = round(scenario, target, effort).with_context(|| scenario.to_string())?;
+            let measurement =
+                round(scenario, target, effort, &mut NotOurs).with_context(|| scenario.to_string())?;
             if cli.json {
                 println!("{}", serde_json::to_string(&measurement)?);
             } else {

@@ -1,10 +1,10 @@
 //! The benchmark's application on Patio: what README shows, on axum, with all defaults; and the allocator of its peer.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 
-use axum::{Router, serve::ListenerExt};
+use axum::{Router, body::Bytes, serve::ListenerExt};
 use clap::Parser;
-use patio::{Reply, Server, Socket, extract::Data};
+use patio::{EmitError, Reply, Server, Socket, extract::Data};
 use tokio::net::TcpListener;
 
 #[global_allocator]
@@ -35,7 +35,26 @@ async fn main() -> anyhow::Result<()> {
         socket.on("b", async |socket: Socket, Data(text): Data<String>| {
             socket.server().to("r").emit("b", &text)
         });
+        socket.on("bin", async |socket: Socket, Data(bytes): Data<Bytes>| {
+            socket.server().to("r").emit("bin", &bytes)
+        });
+        socket.on("to", async |socket: Socket, Data((room, text)): Data<(String, String)>| {
+            socket.server().to(room).emit("b", &text)
+        });
         socket.on("ack", async |Data(value): Data<String>| Reply(value));
+        socket.on("join", async |socket: Socket, Data(room): Data<String>| {
+            socket.join(room);
+            Reply(true)
+        });
+        socket.on("leave", async |socket: Socket, Data(room): Data<String>| {
+            socket.leave(room);
+            Reply(true)
+        });
+        socket.on("timed", async |socket: Socket, Data(text): Data<String>| {
+            let began = Instant::now();
+            socket.server().to("r").emit("b", &text)?;
+            Ok::<_, EmitError>(Reply(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)))
+        });
     });
     let app = Router::new().layer(io.layer());
 

@@ -8,8 +8,13 @@ use std::{
 use mio::net::TcpStream;
 use patio_proto::ws;
 
+use super::polling::Polling;
+
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
+    /// Nothing as long as the client only polls.
+    pub(super) stream: Option<TcpStream>,
+    /// Until the upgrade.
+    pub(super) polling: Option<Box<Polling>>,
     pub(super) phase: Phase,
     pub(super) decoder: ws::Decoder,
     /// When `connect` was called.
@@ -20,6 +25,8 @@ pub(super) struct Connection {
     pub(super) blocked: bool,
     /// In the list of those that have something to write.
     pub(super) dirty: bool,
+    /// The socket's id, when it is known.
+    pub(super) sid: Box<str>,
 }
 
 /// Where the handshake is.
@@ -30,6 +37,8 @@ pub(super) enum Phase {
     Upgrading(Vec<u8>),
     /// Engine.IO: the open packet is awaited.
     Opening,
+    /// Engine.IO: a client that was polling has sent its probe.
+    Probing,
     /// Socket.IO: the answer to CONNECT is awaited.
     Joining,
     /// In the namespace.
@@ -40,24 +49,27 @@ pub(super) enum Phase {
 const MAX_MESSAGE: usize = 1_000_000;
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            stream,
+            stream: None,
+            polling: None,
             phase: Phase::Connecting,
             decoder: ws::Decoder::new(ws::Role::Client, MAX_MESSAGE),
             begun: Instant::now(),
             output: Vec::new(),
             blocked: false,
             dirty: false,
+            sid: Box::default(),
         }
     }
 
     /// Writes what is there, in one `write` when the kernel takes it.
     pub(super) fn flush(&mut self) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
         self.blocked = false;
         let mut written = 0;
         while written < self.output.len() {
-            match self.stream.write(&self.output[written..]) {
+            match stream.write(&self.output[written..]) {
                 Ok(n) => written += n,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     self.blocked = true;

@@ -3,10 +3,13 @@
 //! A [`Generator`] polls and reads; what arrives goes to the [`Traffic`] of the scenario, which sends through the
 //! [`Network`]. Pings are answered here, from the first byte on, also while a handshake is under way. One read per
 //! readable socket into one shared buffer, one write per socket and turn: the server shall get the machine.
+//! Clients that begin with polling have a second connection for it (`polling`) until they have upgraded.
 
 mod address;
 mod connection;
+mod http;
 mod network;
+mod polling;
 mod request;
 
 use std::{
@@ -32,6 +35,11 @@ pub trait Traffic {
 
     /// A Socket.IO packet other than CONNECT, with the Engine.IO digit in front: `42["b",…]`.
     fn packet(&mut self, network: &mut Network, client: usize, text: &str) -> anyhow::Result<()>;
+
+    /// An attachment of the packet before it.
+    fn attachment(&mut self, _: &mut Network, client: usize, data: &[u8]) -> anyhow::Result<()> {
+        bail!("client {client} got {} bytes that nobody sent", data.len())
+    }
 }
 
 /// Expects nothing: a packet that nobody waits for is an error.
@@ -54,6 +62,14 @@ pub struct Generator {
 
 /// Handshakes that are under way at any time while a scenario opens its connections.
 const OPENING: usize = 64;
+/// How clients come into the namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By WebSocket from the begin.
+    WebSocket,
+    /// By polling; they are there when they have upgraded.
+    Upgrade,
+}
 /// Nothing at all for so long while something is awaited: it was lost.
 const STALLED: Duration = Duration::from_secs(15);
 
@@ -70,11 +86,29 @@ impl Generator {
         &mut self.network
     }
 
-    /// Opens connections until `total` are connected to the namespace.
-    pub fn open(&mut self, total: usize, traffic: &mut impl Traffic) -> anyhow::Result<()> {
+    /// Opens connections until `total` are connected to the namespace, some at a time.
+    pub fn open(&mut self, total: usize, way: Way, traffic: &mut impl Traffic) -> anyhow::Result<()> {
+        self.open_so_many_at_once(OPENING, total, way, traffic)
+    }
+
+    /// Opens them all at once.
+    pub fn open_at_once(&mut self, total: usize, traffic: &mut impl Traffic) -> anyhow::Result<()> {
+        self.open_so_many_at_once(total, total, Way::WebSocket, traffic)
+    }
+
+    fn open_so_many_at_once(
+        &mut self,
+        many: usize,
+        total: usize,
+        way: Way,
+        traffic: &mut impl Traffic,
+    ) -> anyhow::Result<()> {
         while self.network.ready() < total {
-            while self.network.len() < total && self.network.len() - self.network.ready() < OPENING {
-                self.network.open()?;
+            while self.network.len() < total && self.network.len() - self.network.ready() < many {
+                match way {
+                    Way::WebSocket => self.network.open()?,
+                    Way::Upgrade => self.network.open_polling()?,
+                }
             }
             self.turn(traffic, STALLED).context("while connecting")?;
         }
@@ -107,6 +141,16 @@ impl Generator {
             done => done.context("epoll")?,
         }
         for event in &self.events {
+            if let Some(client) = polling::client(event.token()) {
+                if polling::ready(&mut self.network, &mut self.buffer, client)
+                    .with_context(|| format!("client {client}, polling"))?
+                {
+                    self.network.now = Instant::now();
+                    traffic.connected(&mut self.network, client)?;
+                }
+                self.network.flush()?;
+                continue;
+            }
             let client = event.token().0;
             if event.is_writable() {
                 self.network.writable(client)?;
@@ -129,7 +173,8 @@ fn read(
 ) -> anyhow::Result<()> {
     loop {
         let Some(connection) = network.get_mut(client) else { return Ok(()) };
-        let n = match connection.stream.read(buffer) {
+        let Some(stream) = &mut connection.stream else { return Ok(()) };
+        let n = match stream.read(buffer) {
             Ok(0) => bail!("the server closed the connection"),
             Ok(n) => n,
             Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -141,13 +186,14 @@ fn read(
             let Some(rest) = request::check_response(response, input)? else { return Ok(()) };
             let from = input.len() - rest;
             input = &mut input[from..];
-            connection.phase = Phase::Opening;
+            network.switched(client);
         }
         network.now = Instant::now();
         while let Some(connection) = network.get_mut(client) {
             let Some(message) = connection.decoder.decode(&mut input)? else { break };
             match message {
                 ws::Message::Text(text) => take(network, traffic, client, &text)?,
+                ws::Message::Binary(data) => traffic.attachment(network, client, &data)?,
                 ws::Message::Ping(data) => network.send_frame(client, ws::Opcode::Pong, &data),
                 ws::Message::Pong(_) => {}
                 other => bail!("the server sent {other:?}"),
@@ -162,14 +208,15 @@ fn read(
 /// One Engine.IO packet.
 fn take(network: &mut Network, traffic: &mut impl Traffic, client: usize, text: &str) -> anyhow::Result<()> {
     match text.as_bytes() {
-        [b'4', b'2' | b'3', ..] => traffic.packet(network, client, text),
+        [b'4', b'2' | b'3' | b'5', ..] => traffic.packet(network, client, text),
+        b"3probe" => polling::probed(network, client),
         b"2" => {
             network.send(client, "3");
             Ok(())
         }
         [b'0', ..] => network.opened(client),
         [b'4', b'0', ..] => {
-            network.joined(client)?;
+            network.joined(client, text)?;
             traffic.connected(network, client)
         }
         _ => bail!("the server sent `{}`", clip(text)),

@@ -10,7 +10,9 @@ use socket2::{Domain, Socket, Type};
 
 use super::{
     address::Addresses,
+    clip,
     connection::{Connection, Phase},
+    polling::{self, Polling},
     request,
 };
 
@@ -37,7 +39,7 @@ impl Network {
             connections: Slab::new(),
             dirty: Vec::new(),
             ready: 0,
-            request: request::browser(target),
+            request: request::websocket(target, ""),
             now: Instant::now(),
         }
     }
@@ -62,8 +64,47 @@ impl Network {
         self.connections[client].begun
     }
 
+    /// The socket's id.
+    pub fn sid(&self, client: usize) -> &str {
+        &self.connections[client].sid
+    }
+
     /// Begins one more connection.
-    pub fn open(&mut self) -> anyhow::Result<usize> {
+    pub fn open(&mut self) -> anyhow::Result<()> {
+        let mut stream = self.connect()?;
+        let entry = self.connections.vacant_entry();
+        self.registry.register(&mut stream, Token(entry.key()), Interest::READABLE | Interest::WRITABLE)?;
+        let mut connection = Connection::new();
+        connection.output.extend_from_slice(&self.request);
+        connection.stream = Some(stream);
+        entry.insert(connection);
+        Ok(())
+    }
+
+    /// Begins one more client, with polling.
+    pub fn open_polling(&mut self) -> anyhow::Result<()> {
+        let mut stream = self.connect()?;
+        let entry = self.connections.vacant_entry();
+        let token = polling::token(entry.key());
+        self.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let mut connection = Connection::new();
+        connection.polling = Some(Box::new(Polling::new(stream)));
+        entry.insert(connection);
+        Ok(())
+    }
+
+    /// The same client opens its WebSocket with this request.
+    pub(super) fn upgrade(&mut self, client: usize, request: &[u8]) -> anyhow::Result<()> {
+        let mut stream = self.connect()?;
+        self.registry.register(&mut stream, Token(client), Interest::READABLE | Interest::WRITABLE)?;
+        let connection = &mut self.connections[client];
+        connection.output.extend_from_slice(request);
+        connection.stream = Some(stream);
+        Ok(())
+    }
+
+    /// A connection that will be writable.
+    fn connect(&mut self) -> anyhow::Result<TcpStream> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).context("socket")?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
@@ -74,16 +115,10 @@ impl Network {
             Err(e)
                 if e.raw_os_error() != Some(nix::libc::EINPROGRESS) && e.kind() != ErrorKind::WouldBlock =>
             {
-                return Err(e).with_context(|| format!("connect to {}", self.target));
+                Err(e).with_context(|| format!("connect to {}", self.target))
             }
-            _ => {}
+            _ => Ok(TcpStream::from_std(socket.into())),
         }
-        let mut stream = TcpStream::from_std(socket.into());
-        let entry = self.connections.vacant_entry();
-        let id = entry.key();
-        self.registry.register(&mut stream, Token(id), Interest::READABLE | Interest::WRITABLE)?;
-        entry.insert(Connection::new(stream));
-        Ok(id)
     }
 
     /// Sends one Engine.IO packet as a text frame; it leaves at the end of the turn.
@@ -116,7 +151,12 @@ impl Network {
     /// Closes all connections.
     pub fn close_all(&mut self) {
         for (_, connection) in &mut self.connections {
-            self.registry.deregister(&mut connection.stream).ok();
+            if let Some(stream) = &mut connection.stream {
+                self.registry.deregister(stream).ok();
+            }
+            if let Some(polling) = &mut connection.polling {
+                self.registry.deregister(polling.stream()).ok();
+            }
         }
         self.connections.clear();
         self.dirty.clear();
@@ -127,19 +167,38 @@ impl Network {
         self.connections.get_mut(client)
     }
 
+    pub(super) fn target(&self) -> SocketAddr {
+        self.target
+    }
+
+    pub(super) fn deregister(&self, stream: &mut TcpStream) {
+        self.registry.deregister(stream).ok();
+    }
+
     pub(super) fn writable(&mut self, client: usize) -> anyhow::Result<()> {
         let Some(connection) = self.connections.get_mut(client) else { return Ok(()) };
         if matches!(connection.phase, Phase::Connecting) {
-            if let Some(error) = connection.stream.take_error()? {
-                return Err(error).with_context(|| format!("client {client}: connect"));
+            if let Some(error) = connection.stream.as_ref().and_then(|stream| stream.take_error().transpose())
+            {
+                return Err(error?).with_context(|| format!("client {client}: connect"));
             }
             connection.phase = Phase::Upgrading(Vec::new());
-            connection.output.extend_from_slice(&self.request);
         }
         if connection.output.is_empty() {
             return Ok(());
         }
         connection.flush().with_context(|| format!("client {client}: write"))
+    }
+
+    /// The server has switched to WebSocket: a session that is open is probed, a new one sends its open packet.
+    pub(super) fn switched(&mut self, client: usize) {
+        let connection = &mut self.connections[client];
+        if connection.polling.is_some() {
+            connection.phase = Phase::Probing;
+            self.send(client, "2probe");
+        } else {
+            connection.phase = Phase::Opening;
+        }
     }
 
     /// The Engine.IO open packet came: asks for the namespace.
@@ -152,11 +211,23 @@ impl Network {
     }
 
     /// The namespace answered.
-    pub(super) fn joined(&mut self, client: usize) -> anyhow::Result<()> {
+    pub(super) fn joined(&mut self, client: usize, connect: &str) -> anyhow::Result<()> {
+        self.connections[client].sid = sid(connect)?.into();
+        self.arrived(client)
+    }
+
+    /// The client is in the namespace, by WebSocket.
+    pub(super) fn arrived(&mut self, client: usize) -> anyhow::Result<()> {
         let connection = &mut self.connections[client];
         ensure!(matches!(connection.phase, Phase::Joining), "a second CONNECT");
         connection.phase = Phase::Ready;
         self.ready += 1;
         Ok(())
     }
+}
+
+/// The id in the open packet of Engine.IO and in the CONNECT of Socket.IO: `{"sid":"…"`, with which both begin.
+pub(super) fn sid(packet: &str) -> anyhow::Result<&str> {
+    let id = packet.split_once("{\"sid\":\"").and_then(|(_, rest)| rest.split_once('"'));
+    Ok(id.with_context(|| format!("no id in `{}`", clip(packet)))?.0)
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(super) fn run(
-    round: &mut Round,
+    round: &mut Round<'_>,
     clients: usize,
     in_flight: usize,
     bytes: usize,
@@ -115,7 +115,7 @@ impl Flow for Acks {
 }
 
 /// Id and argument of `43<id>[<argument>]`, the closing bracket with it.
-fn ack(text: &str) -> Option<(u32, &str)> {
+pub(super) fn ack(text: &str) -> Option<(u32, &str)> {
     let (id, argument) = text.strip_prefix("43")?.split_once('[')?;
     Some((id.parse().ok()?, argument))
 }

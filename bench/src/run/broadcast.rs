@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use hdrhistogram::Histogram;
+use patio_proto::ws;
 
 use super::{Flow, Round, latencies, record};
 use crate::{
@@ -11,15 +12,18 @@ use crate::{
     measurement::Measurement,
 };
 
-pub(super) fn run(
-    round: &mut Round,
-    receivers: usize,
-    in_flight: usize,
-    bytes: usize,
-    senders: usize,
-) -> anyhow::Result<Measurement> {
-    round.greet(receivers)?;
-    let mut broadcast = Broadcast::new(receivers, in_flight, bytes, senders);
+/// Shape of the broadcasts.
+pub(super) struct Shape {
+    pub(super) receivers: usize,
+    pub(super) in_flight: usize,
+    pub(super) bytes: usize,
+    pub(super) senders: usize,
+    pub(super) binary: bool,
+}
+
+pub(super) fn run(round: &mut Round<'_>, shape: &Shape) -> anyhow::Result<Measurement> {
+    round.greet(shape.receivers)?;
+    let mut broadcast = Broadcast::new(shape);
     let spent = round.flow(&mut broadcast)?;
     Ok(Measurement {
         disordered: broadcast.disordered,
@@ -33,8 +37,11 @@ struct Broadcast {
     senders: Vec<Sender>,
     /// What each receiver has of each sender: `[receiver * senders + sender]`.
     seen: Vec<Seen>,
-    /// What follows sender and number in the argument, with the end of the packet.
-    filler: String,
+    /// What follows sender and number in the argument.
+    filler: Vec<u8>,
+    /// Whether the argument is an attachment.
+    binary: bool,
+    argument: Vec<u8>,
     packet: String,
     stopped: bool,
     deliveries: u64,
@@ -84,18 +91,24 @@ impl Seen {
     }
 }
 
+/// What stands before a text, and behind it.
 const HEAD: &str = "42[\"b\",\"";
+const FOOT: &str = "\"]";
+/// The packet whose attachment follows.
+const BINARY: &str = "451-[\"bin\",{\"_placeholder\":true,\"num\":0}]";
 /// Two hexadecimal digits of the sender and eight of the number.
 const MARK: usize = 10;
 
 impl Broadcast {
-    fn new(receivers: usize, in_flight: usize, bytes: usize, senders: usize) -> Self {
+    fn new(&Shape { receivers, in_flight, bytes, senders, binary }: &Shape) -> Self {
         let flights = vec![Flight { number: 0, sent: Instant::now(), missing: 0 }; in_flight / senders];
         Self {
             receivers,
             senders: (0..senders).map(|_| Sender { next: 0, flights: flights.clone() }).collect(),
             seen: vec![Seen::default(); receivers * senders],
-            filler: format!("{}\"]", "x".repeat(bytes - MARK)),
+            filler: vec![b'x'; bytes - MARK],
+            binary,
+            argument: Vec::new(),
             packet: String::new(),
             stopped: true,
             deliveries: 0,
@@ -105,21 +118,30 @@ impl Broadcast {
     }
 
     fn send(&mut self, network: &mut Network, sender: usize, slot: usize, now: Instant) {
-        use std::fmt::Write;
+        use std::{fmt::Write as _, io::Write as _};
         let number = self.senders[sender].next;
         self.senders[sender].next += 1;
         self.senders[sender].flights[slot] = Flight { number, sent: now, missing: self.receivers };
-        self.packet.clear();
-        write!(self.packet, "{HEAD}{sender:02x}{number:08x}{}", self.filler).expect("a String takes all");
-        network.send(sender, &self.packet);
+        self.argument.clear();
+        write!(self.argument, "{sender:02x}{number:08x}").expect("a Vec takes all");
+        self.argument.extend_from_slice(&self.filler);
+        if self.binary {
+            network.send(sender, BINARY);
+            network.send_frame(sender, ws::Opcode::Binary, &self.argument);
+        } else {
+            let text = std::str::from_utf8(&self.argument).expect("it was written as text");
+            self.packet.clear();
+            write!(self.packet, "{HEAD}{text}{FOOT}").expect("a String takes all");
+            network.send(sender, &self.packet);
+        }
     }
-}
 
-impl Traffic for Broadcast {
-    fn packet(&mut self, network: &mut Network, client: usize, text: &str) -> anyhow::Result<()> {
-        let (sender, number) = mark(text).with_context(|| format!("not ours: `{}`", clip(text)))?;
+    /// One delivery.
+    fn arrived(&mut self, network: &mut Network, client: usize, argument: &[u8]) -> anyhow::Result<()> {
+        let (sender, number) =
+            mark(argument).with_context(|| format!("not ours: {} bytes", argument.len()))?;
         ensure!(sender < self.senders.len(), "from sender {sender}, whom there is not");
-        ensure!(text[HEAD.len() + MARK..] == *self.filler, "broadcast {number} came mutilated");
+        ensure!(argument[MARK..] == *self.filler, "broadcast {number} came mutilated");
         match self.seen[client * self.senders.len() + sender].note(number) {
             Some(true) => {}
             Some(false) => self.disordered += 1,
@@ -136,6 +158,23 @@ impl Traffic for Broadcast {
             self.send(network, sender, slot, network.now);
         }
         Ok(())
+    }
+}
+
+impl Traffic for Broadcast {
+    fn packet(&mut self, network: &mut Network, client: usize, text: &str) -> anyhow::Result<()> {
+        if self.binary {
+            ensure!(text == BINARY, "not ours: `{}`", clip(text));
+            return Ok(());
+        }
+        let argument = text.strip_prefix(HEAD).and_then(|rest| rest.strip_suffix(FOOT));
+        let argument = argument.with_context(|| format!("not ours: `{}`", clip(text)))?;
+        self.arrived(network, client, argument.as_bytes())
+    }
+
+    fn attachment(&mut self, network: &mut Network, client: usize, data: &[u8]) -> anyhow::Result<()> {
+        ensure!(self.binary, "nobody sent an attachment");
+        self.arrived(network, client, data)
     }
 }
 
@@ -174,10 +213,9 @@ impl Flow for Broadcast {
 }
 
 /// Sender and number of a broadcast.
-fn mark(text: &str) -> Option<(usize, u32)> {
-    let rest = text.strip_prefix(HEAD)?;
-    let sender = usize::from_str_radix(rest.get(..2)?, 16).ok()?;
-    Some((sender, u32::from_str_radix(rest.get(2..MARK)?, 16).ok()?))
+fn mark(argument: &[u8]) -> Option<(usize, u32)> {
+    let text = std::str::from_utf8(argument.get(..MARK)?).ok()?;
+    Some((usize::from_str_radix(text.get(..2)?, 16).ok()?, u32::from_str_radix(text.get(2..)?, 16).ok()?))
 }
 
 #[cfg(test)]
@@ -205,7 +243,8 @@ mod tests {
     fn what_is_lost_or_doubled_is_noticed() {
         let mut generator = Generator::new("127.0.0.1:9".parse().unwrap()).unwrap();
         let network = generator.network();
-        let mut broadcast = Broadcast::new(2, 1, 128, 1);
+        let mut broadcast =
+            Broadcast::new(&Shape { receivers: 2, in_flight: 1, bytes: 128, senders: 1, binary: false });
         broadcast.start(network);
         let first = broadcast.packet.clone();
         broadcast.packet(network, 0, &first).unwrap();
@@ -220,8 +259,8 @@ mod tests {
 
     #[test]
     fn a_mark_is_read() {
-        assert_eq!(mark("42[\"b\",\"0a000000ffxx\"]"), Some((10, 255)));
-        assert_eq!(mark("42[\"b\",\"é\"]"), None);
-        assert_eq!(mark("42[\"c\",\"0a000000ff\"]"), None);
+        assert_eq!(mark(b"0a000000ffxx"), Some((10, 255)));
+        assert_eq!(mark("éééééé".as_bytes()), None);
+        assert_eq!(mark(b"0a"), None);
     }
 }

@@ -7,39 +7,34 @@ use hdrhistogram::Histogram;
 
 use super::{Round, Spent, latencies, record};
 use crate::{
-    generator::{Network, Silence, Traffic, clip},
+    generator::{Network, Silence, Traffic, Way, clip},
     measurement::Measurement,
 };
 
-pub(super) fn run(round: &mut Round, clients: usize) -> anyhow::Result<Measurement> {
-    wave(round, clients, &mut Arrivals { latencies: latencies() })?;
-    let mut arrivals = Arrivals { latencies: latencies() };
+pub(super) fn run(round: &mut Round<'_>, clients: usize, way: Way) -> anyhow::Result<Measurement> {
+    wave(round, clients, way, &mut Arrivals::new())?;
+    let mut arrivals = Arrivals::new();
     let mut sum = Spent::default();
     let mut units = 0;
     round.began = Instant::now();
     while units == 0 || !round.enough(&sum) {
-        let spent = wave(round, clients, &mut arrivals)?;
+        sum = sum + wave(round, clients, way, &mut arrivals)?;
         units += clients as u64;
-        sum = Spent {
-            server: spent.server.map(|spent| spent + sum.server.unwrap_or_default()),
-            generator: sum.generator + spent.generator,
-            wall: sum.wall + spent.wall,
-        };
     }
     Ok(round.measurement(units, sum, &arrivals.latencies))
 }
 
 /// All come, which is counted, and all go, which is not.
-fn wave(round: &mut Round, clients: usize, arrivals: &mut Arrivals) -> anyhow::Result<Spent> {
+fn wave(round: &mut Round<'_>, clients: usize, way: Way, arrivals: &mut Arrivals) -> anyhow::Result<Spent> {
     let before = round.read()?;
-    round.generator.open(clients, arrivals)?;
+    round.generator.open(clients, way, arrivals)?;
     let spent = round.since(&before)?;
     round.generator.network().close_all();
     round.wait_until_at_rest()?;
     Ok(spent)
 }
 
-impl Round {
+impl Round<'_> {
     /// Until the server has nothing more to do, for example with connections that have ended; some seconds at most.
     pub(super) fn wait_until_at_rest(&mut self) -> anyhow::Result<()> {
         const LOOK: Duration = Duration::from_millis(40);
@@ -54,8 +49,15 @@ impl Round {
     }
 }
 
-struct Arrivals {
-    latencies: Histogram<u64>,
+/// Notes how long each client took to be in the namespace.
+pub(super) struct Arrivals {
+    pub(super) latencies: Histogram<u64>,
+}
+
+impl Arrivals {
+    pub(super) fn new() -> Self {
+        Self { latencies: latencies() }
+    }
 }
 
 impl Traffic for Arrivals {

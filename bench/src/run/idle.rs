@@ -1,34 +1,49 @@
-//! Memory of connections at rest: each has sent an event and received its ack, and answers pings.
+//! Connections at rest: each has sent an event and received its ack, and answers pings. Their memory, and what they cost
+//! while nothing happens.
 
 use anyhow::Context;
 
 use super::{Round, TWO_HEARTBEATS, latencies};
 use crate::{
     generator::Silence,
-    measurement::{Measurement, Memory},
+    goals::{IDLE_CPU, MEMORY, SLOPE},
+    measurement::{Figure, Measurement, Resident},
 };
 
-pub(super) fn run(round: &mut Round, clients: usize) -> anyhow::Result<Measurement> {
+/// Memory is read at these parts of all connections; the last but one is half of them.
+const PARTS: [(usize, usize); 4] = [(1, 10), (1, 5), (1, 2), (1, 1)];
+
+pub(super) fn run(round: &mut Round<'_>, clients: usize) -> anyhow::Result<Measurement> {
     let process = round.target.process.context("memory needs the server's process id")?;
-    let fresh = process.resident()?;
+    let mut memory = vec![Resident { connections: 0, bytes: process.resident()? }];
     let began = round.read()?;
-    round.greet(clients / 2)?;
-    round.wait_until_at_rest()?;
-    let half = process.resident()?;
-    round.greet(clients)?;
+    for (part, of) in PARTS {
+        let connections = clients * part / of;
+        round.greet(connections)?;
+        round.wait_until_at_rest()?;
+        if part < of {
+            memory.push(Resident { connections: connections as u64, bytes: process.resident()? });
+        }
+    }
     let spent = round.since(&began)?;
-    round.wait_until_at_rest()?;
 
     let before = round.read()?;
     round.generator.serve_for(round.effort.rest, &mut Silence)?;
     let rested = round.since(&before)?;
-    let full = process.resident()?;
-    let idle_cpu_ns = rested.server.filter(|_| rested.wall >= TWO_HEARTBEATS).map(|cpu| {
-        let seconds = rested.wall.as_secs_f64();
-        (cpu.as_nanos() as f64 / seconds / clients as f64) as u64
-    });
-    Ok(Measurement {
-        memory: Some(Memory { fresh, half, full, connections: clients as u64, idle_cpu_ns }),
-        ..round.measurement(clients as u64, spent, &latencies())
-    })
+    memory.push(Resident { connections: clients as u64, bytes: process.resident()? });
+
+    let mut figures = vec![
+        Figure::bytes(MEMORY, per_connection(memory.first(), memory.last())),
+        Figure::bytes(SLOPE, per_connection(memory.iter().rev().nth(1), memory.last())),
+    ];
+    // A shorter rest has fewer heartbeats than a connection has on the average.
+    if let Some(cpu) = rested.server.filter(|_| rested.wall >= TWO_HEARTBEATS) {
+        figures.push(Figure::time(IDLE_CPU, cpu.div_f64(rested.wall.as_secs_f64() * clients as f64)));
+    }
+    Ok(Measurement { figures, memory, ..round.measurement(clients as u64, spent, &latencies()) })
+}
+
+fn per_connection(before: Option<&Resident>, after: Option<&Resident>) -> f64 {
+    let (Some(before), Some(after)) = (before, after) else { return f64::NAN };
+    (after.bytes as f64 - before.bytes as f64) / (after.connections - before.connections) as f64
 }

@@ -2,20 +2,26 @@
 
 mod ack;
 mod broadcast;
+mod churn;
 mod connect;
+mod directed;
 mod greet;
 mod idle;
+mod storm;
+mod tail;
+mod waves;
 
 use std::{
     net::SocketAddr,
+    ops::Add,
     time::{Duration, Instant},
 };
 
 use hdrhistogram::Histogram;
 
 use crate::{
-    generator::Generator,
-    measurement::{Latency, Measurement},
+    generator::{Generator, Way},
+    measurement::{CPU, Figure, Latency, Measurement, P99},
     process::{Process, thread_cpu},
     scenario::Scenario,
 };
@@ -62,26 +68,46 @@ pub struct Target {
     pub process: Option<Process>,
 }
 
-/// Does one round. An error means that the round counts nothing: a message was lost, came twice or in wrong order, or a
-/// connection ended.
-pub fn round(scenario: Scenario, target: Target, effort: Effort) -> anyhow::Result<Measurement> {
-    let mut round =
-        Round { scenario, target, effort, generator: Generator::new(target.address)?, began: Instant::now() };
-    match scenario {
-        Scenario::Connect { clients } => connect::run(&mut round, clients),
-        Scenario::Idle { clients } => idle::run(&mut round, clients),
-        Scenario::Broadcast { receivers, in_flight, bytes, senders } => {
-            broadcast::run(&mut round, receivers, in_flight, bytes, senders)
-        }
-        Scenario::Ack { clients, in_flight, bytes } => ack::run(&mut round, clients, in_flight, bytes),
-    }
+/// Who can start the server anew.
+pub trait Host {
+    /// Ends the server's process and starts a fresh one at the same address.
+    fn restart(&mut self) -> anyhow::Result<Target>;
 }
 
-struct Round {
+/// Does one round. An error means that the round counts nothing: a message was lost, came twice or in wrong order, or a
+/// connection ended.
+pub fn round(
     scenario: Scenario,
     target: Target,
     effort: Effort,
+    host: &mut dyn Host,
+) -> anyhow::Result<Measurement> {
+    let generator = Generator::new(target.address)?;
+    let mut round = Round { target, effort, generator, host, began: Instant::now() };
+    let round = &mut round;
+    match scenario {
+        Scenario::Connect { clients } => connect::run(round, clients, Way::WebSocket),
+        Scenario::Upgrade { clients } => connect::run(round, clients, Way::Upgrade),
+        Scenario::Idle { clients } => idle::run(round, clients),
+        Scenario::Broadcast { receivers, in_flight, bytes, senders, binary } => {
+            broadcast::run(round, &broadcast::Shape { receivers, in_flight, bytes, senders, binary })
+        }
+        Scenario::Rooms { rooms, members } => directed::rooms(round, rooms, members),
+        Scenario::Ack { clients, in_flight, bytes } => ack::run(round, clients, in_flight, bytes),
+        Scenario::Single { clients, in_flight } => directed::single(round, clients, in_flight),
+        Scenario::Churn { clients, in_flight } => churn::run(round, clients, in_flight),
+        Scenario::Mixed { clients } => directed::mixed(round, clients),
+        Scenario::Storm { clients } => storm::run(round, clients),
+        Scenario::Tail { receivers } => tail::run(round, receivers),
+        Scenario::Waves { clients } => waves::run(round, clients),
+    }
+}
+
+struct Round<'h> {
+    target: Target,
+    effort: Effort,
     generator: Generator,
+    host: &'h mut dyn Host,
     /// When the counted part began.
     began: Instant,
 }
@@ -101,7 +127,19 @@ struct Spent {
     wall: Duration,
 }
 
-impl Round {
+impl Add for Spent {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        let server = match (self.server, more.server) {
+            (Some(spent), Some(more)) => Some(spent + more),
+            (spent, more) => spent.or(more),
+        };
+        Self { server, generator: self.generator + more.generator, wall: self.wall + more.wall }
+    }
+}
+
+impl Round<'_> {
     fn read(&mut self) -> anyhow::Result<Reading> {
         let server = self.target.process.as_ref().map(Process::cpu).transpose()?;
         Ok(Reading { server, generator: thread_cpu()?, at: Instant::now() })
@@ -118,17 +156,21 @@ impl Round {
         spent.server.unwrap_or(spent.wall) >= self.effort.cpu || self.began.elapsed() >= self.effort.longest
     }
 
+    /// What was counted, with the figures that most scenarios have.
     fn measurement(&self, units: u64, spent: Spent, latency: &Histogram<u64>) -> Measurement {
         let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let latency = Latency::of(latency);
+        let cpu = spent.server.map(|cpu| Figure::time(CPU, cpu.div_f64(units.max(1) as f64)));
+        let p99 = latency.map(|latency| Figure::time(P99, Duration::from_micros(latency.p99)));
         Measurement {
-            scenario: self.scenario.to_string(),
+            figures: cpu.into_iter().chain(p99).collect(),
             units,
             server_cpu_ns: spent.server.map(ns),
             generator_cpu_ns: ns(spent.generator),
             wall_ns: ns(spent.wall),
-            latency: Latency::of(latency),
-            memory: None,
+            latency,
             disordered: 0,
+            memory: Vec::new(),
         }
     }
 }
@@ -159,7 +201,7 @@ trait Flow: crate::generator::Traffic {
     fn missing(&self) -> String;
 }
 
-impl Round {
+impl Round<'_> {
     /// Keeps messages in flight until enough is counted, then waits for the last of them.
     fn flow(&mut self, flow: &mut impl Flow) -> anyhow::Result<Spent> {
         self.run_until(flow, |round, _, began| Ok(began.elapsed() >= round.effort.warm_up))?;

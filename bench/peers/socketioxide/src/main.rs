@@ -6,9 +6,10 @@
 use std::{
     io::{Read, Write},
     net::SocketAddr,
+    time::Instant,
 };
 
-use axum::serve::ListenerExt;
+use axum::{body::Bytes, serve::ListenerExt};
 use socketioxide::{
     SocketIo,
     extract::{AckSender, Data, SocketRef},
@@ -53,6 +54,25 @@ async fn on_connect(socket: SocketRef) {
     socket.join("r");
     socket.on("b", async |io: SocketIo, Data(text): Data<String>| {
         io.to("r").emit("b", &text).await.ok();
+    });
+    socket.on("bin", async |io: SocketIo, Data(bytes): Data<Bytes>| {
+        io.to("r").emit("bin", &bytes).await.ok();
+    });
+    socket.on("to", async |io: SocketIo, Data((room, text)): Data<(String, String)>| {
+        io.to(room).emit("b", &text).await.ok();
+    });
+    socket.on("join", async |socket: SocketRef, Data(room): Data<String>, ack: AckSender| {
+        socket.join(room);
+        ack.send(&true).ok();
+    });
+    socket.on("leave", async |socket: SocketRef, Data(room): Data<String>, ack: AckSender| {
+        socket.leave(room);
+        ack.send(&true).ok();
+    });
+    socket.on("timed", async |io: SocketIo, Data(text): Data<String>, ack: AckSender| {
+        let began = Instant::now();
+        io.to("r").emit("b", &text).await.ok();
+        ack.send(&(began.elapsed().as_nanos() as u64)).ok();
     });
     socket.on("ack", async |Data(value): Data<String>, ack: AckSender| {
         ack.send(&value).ok();

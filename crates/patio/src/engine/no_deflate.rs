@@ -9,7 +9,7 @@ use patio_proto::{
 };
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Window {}
+pub(crate) enum Window {}
 
 impl Window {
     pub(super) fn longest_message(self) -> usize {

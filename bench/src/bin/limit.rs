@@ -121,6 +121,10 @@ impl Limit {
                     && let Some(mut client) = self.clients.try_remove(id)
                 {
                     self.poll.registry().deregister(&mut client.stream).ok();
+                    // Rooms end with the round: leaving each would cost what no server need pay.
+                    if self.clients.is_empty() {
+                        self.rooms.clear();
+                    }
                 }
             }
         }

@@ -7,9 +7,6 @@ use clap::Parser;
 use patio::{EmitError, Reply, Server, Socket, extract::Data};
 use tokio::net::TcpListener;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A Socket.IO server that speaks the benchmark's application protocol.
 #[derive(Parser)]
 struct Cli {
@@ -30,31 +27,27 @@ async fn main() -> anyhow::Result<()> {
     }
 
     let io = Server::new();
-    io.on_connect(async |socket: Socket| {
-        socket.join("r");
-        socket.on("b", async |socket: Socket, Data(text): Data<String>| {
-            socket.server().to("r").emit("b", &text)
-        });
-        socket.on("bin", async |socket: Socket, Data(bytes): Data<Bytes>| {
-            socket.server().to("r").emit("bin", &bytes)
-        });
-        socket.on("to", async |socket: Socket, Data((room, text)): Data<(String, String)>| {
-            socket.server().to(room).emit("b", &text)
-        });
-        socket.on("ack", async |Data(value): Data<String>| Reply(value));
-        socket.on("join", async |socket: Socket, Data(room): Data<String>| {
-            socket.join(room);
-            Reply(true)
-        });
-        socket.on("leave", async |socket: Socket, Data(room): Data<String>| {
-            socket.leave(room);
-            Reply(true)
-        });
-        socket.on("timed", async |socket: Socket, Data(text): Data<String>| {
-            let began = Instant::now();
-            socket.server().to("r").emit("b", &text)?;
-            Ok::<_, EmitError>(Reply(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)))
-        });
+    io.on_connect(async |socket: Socket| socket.join("r"));
+    io.on("b", async |socket: Socket, Data(text): Data<String>| socket.server().to("r").emit("b", &text));
+    io.on("bin", async |socket: Socket, Data(bytes): Data<Bytes>| {
+        socket.server().to("r").emit("bin", &bytes)
+    });
+    io.on("to", async |socket: Socket, Data((room, text)): Data<(String, String)>| {
+        socket.server().to(room).emit("b", &text)
+    });
+    io.on("ack", async |Data(value): Data<String>| Reply(value));
+    io.on("join", async |socket: Socket, Data(room): Data<String>| {
+        socket.join(room);
+        Reply(true)
+    });
+    io.on("leave", async |socket: Socket, Data(room): Data<String>| {
+        socket.leave(room);
+        Reply(true)
+    });
+    io.on("timed", async |socket: Socket, Data(text): Data<String>| {
+        let began = Instant::now();
+        socket.server().to("r").emit("b", &text)?;
+        Ok::<_, EmitError>(Reply(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)))
     });
     let app = Router::new().layer(io.layer());
 

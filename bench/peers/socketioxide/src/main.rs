@@ -59,7 +59,11 @@ async fn on_connect(socket: SocketRef) {
         io.to("r").emit("bin", &bytes).await.ok();
     });
     socket.on("to", async |io: SocketIo, Data((room, text)): Data<(String, String)>| {
-        io.to(room).emit("b", &text).await.ok();
+        // A socket's id is no room here: a single socket is looked up.
+        match room.parse().ok().and_then(|id| io.get_socket(id)) {
+            Some(socket) => drop(socket.emit("b", &text)),
+            None => drop(io.to(room).emit("b", &text).await),
+        }
     });
     socket.on("join", async |socket: SocketRef, Data(room): Data<String>, ack: AckSender| {
         socket.join(room);

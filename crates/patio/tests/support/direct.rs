@@ -2,7 +2,9 @@
 
 use ::http::{Method, Request, Response};
 use bytes::Bytes;
+use http_body::Body;
 use http_body_util::{BodyExt, Full};
+use patio::SocketIoService;
 use tower_service::Service;
 
 use super::{json, soon};
@@ -43,13 +45,23 @@ impl Direct {
         assert_eq!(self.request(Method::POST, body).await, "ok");
     }
 
+    /// A GET for who polls its future by itself; whether its answer comes is not waited for.
+    pub(crate) fn get(&self) -> impl Future<Output = Response<impl Body>> {
+        let call = self.call(Method::GET, "");
+        async { call.await.unwrap() }
+    }
+
     async fn request(&self, method: Method, body: &str) -> String {
-        let uri = super::target(&self.query);
-        let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
-        let request = Request::builder().method(method).uri(uri).body(body).unwrap();
-        let answer: Response<_> = soon(self.io.service().call(request)).await.unwrap();
+        let answer = soon(self.call(method, body)).await.unwrap();
         assert_eq!(answer.status(), 200);
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         String::from_utf8(body.into()).unwrap()
+    }
+
+    fn call(&self, method: Method, body: &str) -> <SocketIoService as Service<Request<Full<Bytes>>>>::Future {
+        let uri = super::target(&self.query);
+        let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
+        let request = Request::builder().method(method).uri(uri).body(body).unwrap();
+        self.io.service().call(request)
     }
 }

@@ -4,9 +4,12 @@ use anyhow::bail;
 
 /// What `cargo xtask` prints without a task.
 pub(crate) const HELP: &str = "\
-cargo xtask test    run all tests: Rust, official clients in Node and Chromium, Node.js as the standard, soak, Autobahn, fuzz
+cargo xtask test    run all tests: Rust, official clients in Node and Chromium, Node.js as the standard, soak, Autobahn,
+                    instructions of the hot paths, fuzz
 cargo xtask ci      the same, and format, clippy, documents, feature combinations, licences
 cargo xtask bench   measure Patio beside its peers; its options follow: cargo xtask bench --quick
+cargo xtask instructions
+                    count the instructions of the hot paths, and record what test compares with
 
 Options of test and ci:
   --only TEXT       only steps whose name contains TEXT; may be repeated
@@ -25,6 +28,8 @@ pub(crate) enum Task {
     Test(Options),
     /// Run all tests and all checks.
     Ci(Options),
+    /// Count the instructions of the hot paths, and record them.
+    Instructions,
     /// Hand these arguments to the benchmark.
     Bench(Vec<String>),
 }
@@ -44,6 +49,11 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> anyhow::Result<T
         None | Some("help" | "--help" | "-h") => Task::Help,
         Some("test") => options(words)?.map_or(Task::Help, Task::Test),
         Some("ci") => options(words)?.map_or(Task::Help, Task::Ci),
+        Some("instructions") => match words.next().as_deref() {
+            None => Task::Instructions,
+            Some("--help" | "-h") => Task::Help,
+            Some(other) => bail!("instructions has no option {other:?}; `cargo xtask` lists them"),
+        },
         Some("bench") => Task::Bench(words.collect()),
         Some(other) => bail!("there is no task {other:?}; `cargo xtask` lists them"),
     })
@@ -79,6 +89,7 @@ mod tests {
         assert_eq!(read("").unwrap(), Task::Help);
         assert_eq!(read("test --help").unwrap(), Task::Help);
         assert_eq!(read("ci").unwrap(), Task::Ci(Options::default()));
+        assert_eq!(read("instructions").unwrap(), Task::Instructions);
         let only = vec!["page".to_owned(), "fmt".to_owned()];
         let options = Options { only, verbose: true };
         assert_eq!(read("test --only page --verbose --only fmt").unwrap(), Task::Test(options));
@@ -90,7 +101,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for line in ["tests", "test page", "ci --only"] {
+        for line in ["tests", "test page", "ci --only", "instructions ack"] {
             assert!(read(line).is_err(), "{line}");
         }
     }

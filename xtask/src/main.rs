@@ -1,4 +1,4 @@
-//! The commands of this repository: `cargo xtask test`, `ci` and `bench`.
+//! The commands of this repository: `cargo xtask test`, `ci`, `bench` and `instructions`.
 //!
 //! The words typed ([`cli`]) choose a task. [`mod@test`] and [`ci`] are lists of steps: programs that [`process`] runs with
 //! a time-out, whose output [`counts`] reads, and which [`session`] reports, up to the closing line
@@ -10,6 +10,7 @@ mod cli;
 mod counts;
 mod features;
 mod fuzz;
+mod instructions;
 mod licences;
 mod needs;
 mod page;
@@ -47,6 +48,7 @@ fn perform() -> anyhow::Result<ExitCode> {
         }
         Task::Test(options) => run(options, test::test),
         Task::Ci(options) => run(options, ci::ci),
+        Task::Instructions => run(Options::default(), instructions::record),
         Task::Bench(arguments) => {
             let mut cargo = workspace::cargo();
             cargo.args(["run", "--release", "--package", "bench", "--"]).args(arguments);

@@ -20,6 +20,7 @@ pub(crate) enum Need {
     Chromium,
     /// libFuzzer is compiled from its source.
     Cxx,
+    Valgrind,
 }
 
 impl Need {
@@ -31,6 +32,7 @@ impl Need {
             Self::Npm => &["npm"],
             Self::Chromium => &["chromium", "fonts-liberation"],
             Self::Cxx => &["g++"],
+            Self::Valgrind => &["valgrind"],
         }
     }
 
@@ -43,6 +45,7 @@ impl Need {
                 env::var_os("CHROMIUM").map_or_else(|| "/usr/bin/chromium".into(), PathBuf::from).exists()
             }
             Self::Cxx => env::var_os("CXX").is_some() || find("c++").is_some(),
+            Self::Valgrind => find("valgrind").is_some(),
         }
     }
 }
@@ -54,6 +57,7 @@ impl fmt::Display for Need {
             Self::Npm => "npm",
             Self::Chromium => "Chromium",
             Self::Cxx => "a C++ compiler",
+            Self::Valgrind => "Valgrind",
         })
     }
 }

@@ -4,7 +4,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use crate::{
-    autobahn, fuzz,
+    autobahn, fuzz, instructions,
     needs::{self, Need},
     page,
     session::{Counting, Session, Step},
@@ -36,7 +36,7 @@ const fn suite(
     Suite { name, needs, needs_build: true, run }
 }
 
-const SUITES: [Suite; 10] = [
+const SUITES: [Suite; 11] = [
     suite("cargo test", &[], cargo_test),
     suite("e2e in Node", SCRIPT, |name, workspace, session| e2e(name, "run.mjs", workspace, session)),
     suite("e2e in Chromium", BROWSER, |name, workspace, session| {
@@ -56,6 +56,7 @@ const SUITES: [Suite; 10] = [
     }),
     Suite { needs_build: false, ..suite("soak", &[], soak) },
     suite("Autobahn", &[], autobahn),
+    Suite { needs_build: false, ..suite("instructions", &[Need::Valgrind], instructions::suite) },
     Suite { needs_build: false, ..suite("fuzz", &[Need::Cxx], fuzz) },
 ];
 

@@ -6,6 +6,8 @@
 #[expect(dead_code, reason = "each test file uses a part")]
 mod support;
 
+use std::{sync::mpsc, time::Duration};
+
 use bytes::Bytes;
 use patio::{
     Transport,
@@ -85,6 +87,23 @@ async fn a_poll_during_the_probe_is_released_again() {
     }
     ws.send("5").await;
     works(&engine, &mut ws).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_comes_after_the_probe_is_released_at_once() {
+    // Paused time goes on when everybody waits, but not while a blocking task runs: nothing here may need a timer.
+    let (end, ended) = mpsc::channel::<()>();
+    let standstill = tokio::task::spawn_blocking(move || ended.recv_timeout(Duration::from_secs(10)));
+    let engine = start().await;
+    let (mut polling, _client) = open(&engine, V4).await;
+    let mut ws = engine.candidate(V4, polling.sid()).await;
+    ws.send("2probe").await;
+    assert_eq!(ws.text().await, "3probe");
+    assert_eq!(polling.poll().await.brief(), (200, "6"));
+    ws.send("5").await;
+    works(&engine, &mut ws).await;
+    drop(end);
+    assert_eq!(standstill.await.unwrap(), Err(mpsc::RecvTimeoutError::Disconnected), "a timer was needed");
 }
 
 #[tokio::test]

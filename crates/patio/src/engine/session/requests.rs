@@ -38,6 +38,9 @@ impl<A: Application> Session<A> {
             link.wake_flush_waiters();
             return PollTurn::Now(answer);
         }
+        if std::mem::take(&mut link.released) && !closing {
+            return PollTurn::Now(vec![control::noop()]);
+        }
         if closing {
             link.sink = Sink::Gone;
             drop(link);
@@ -55,12 +58,13 @@ impl<A: Application> Session<A> {
         Bytes::from_owner(Body { session: Arc::clone(self), body })
     }
 
-    /// Answers a waiting GET with a noop, so that the client can finish its upgrade.
+    /// Answers a waiting GET with a noop, so that the client can finish its upgrade; if none waits, the next one that
+    /// comes.
     pub(in crate::engine) fn release_poll(&self) {
-        if let Sink::Polling(waiting) = &mut self.link.lock().sink
-            && let Some(waiting) = waiting.take()
-        {
-            let _ = waiting.send(vec![control::noop()]);
+        let mut link = self.link.lock();
+        if let Sink::Polling(waiting) = &mut link.sink {
+            let answered = waiting.take().is_some_and(|waiting| waiting.send(vec![control::noop()]).is_ok());
+            link.released = !answered;
         }
     }
 
@@ -99,7 +103,9 @@ impl<A: Application> Session<A> {
 
     /// The candidate is gone.
     pub(in crate::engine) fn abandon_upgrade(&self) {
-        self.link.lock().machine.abandon_upgrade();
+        let mut link = self.link.lock();
+        link.machine.abandon_upgrade();
+        link.released = false;
     }
 
     /// The candidate has taken over: what is queued leaves by it, and the driver reads from it. Errors: the session has

@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     future::poll_fn,
-    io,
+    io::{self, Read as _},
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -21,7 +21,7 @@ use patio_proto::{
     ws::{self, CloseFrame, Message, Role},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
     time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
@@ -179,7 +179,7 @@ impl Stream {
         let read = match &mut self.io {
             Io::Tcp(stream) => loop {
                 std::task::ready!(stream.poll_read_ready(cx))?;
-                match stream.try_read(buffer) {
+                match read_tcp(stream, buffer) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     done => break done?,
                 }
@@ -295,6 +295,26 @@ impl Stream {
         })
         .await;
     }
+}
+
+/// Whether the kernel announces again what comes after a read that did not fill its buffer: with epoll and kqueue.
+const ANNOUNCES_MORE: bool =
+    cfg!(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple"));
+
+/// One read. One that does not fill the buffer has emptied the socket, so the next waits for new readiness instead of
+/// asking the kernel for nothing: one system call less for each message.
+fn read_tcp(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut short = None;
+    let read = stream.try_io(Interest::READABLE, || {
+        let read = (&*socket2::SockRef::from(stream)).read(buffer)?;
+        if ANNOUNCES_MORE && (1..buffer.len()).contains(&read) {
+            short = Some(read);
+            // What became ready since is not forgotten, nor is the end of the stream.
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(read)
+    });
+    short.map_or(read, Ok)
 }
 
 /// The stream of a request that was answered with 101; `None` if its connection ended before.

@@ -4,8 +4,8 @@
 use std::{
     any::type_name,
     borrow::Cow,
+    cell::Cell,
     io::{self, Write},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
@@ -15,22 +15,36 @@ use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 use super::{Args, EncodeError, Payload};
 use crate::{Text, value::number};
 
-/// Enough for most events, so that their text is written without growing.
-const CAPACITY: usize = 128;
+/// Text up to this many bytes is written into the thread's own buffer and copied from there once, into an allocation of
+/// its size. Longer text keeps the buffer that it grew.
+const COPIED: usize = 4 * 1024;
 
-static SERIALIZATIONS: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    /// Taken while in use: what is being serialised may serialise something else.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// For each thread: one count for all would be a cache line that all cores fight for.
+    static SERIALIZATIONS: Cell<u64> = const { Cell::new(0) };
+}
 
-/// How many payloads this process has serialised: for the test that a broadcast does it once.
+/// How many payloads this thread has serialised: for the test that a broadcast does it once.
 pub fn serializations() -> u64 {
-    SERIALIZATIONS.load(Ordering::Relaxed)
+    SERIALIZATIONS.get()
 }
 
 /// A payload whose text `fill` writes.
 pub(super) fn write(fill: impl FnOnce(&mut Json) -> serde_json::Result<()>) -> Result<Payload, EncodeError> {
-    SERIALIZATIONS.fetch_add(1, Ordering::Relaxed);
-    let mut json = Json { text: Vec::with_capacity(CAPACITY), attachments: Vec::new() };
+    SERIALIZATIONS.set(SERIALIZATIONS.get() + 1);
+    let mut json = Json { text: BUFFER.take(), attachments: Vec::new() };
+    json.text.clear();
     fill(&mut json).map_err(EncodeError)?;
-    let text = Text::from_utf8(json.text.into())
+    let bytes = if json.text.len() <= COPIED {
+        let copy = Bytes::copy_from_slice(&json.text);
+        BUFFER.set(json.text);
+        copy
+    } else {
+        json.text.into()
+    };
+    let text = Text::from_utf8(bytes)
         .map_err(|_| EncodeError(serde::ser::Error::custom("raw JSON is not UTF-8")))?;
     let attachments = if json.attachments.is_empty() { None } else { Some(json.attachments.into()) };
     Ok(Payload::json_unchecked(text, attachments))

@@ -231,7 +231,7 @@ impl<M: Clone> Rooms<M> {
     }
 
     /// Visits the members that `options` are for, each once.
-    pub(crate) fn each(&self, options: &BroadcastOptions, mut visit: impl FnMut(&M)) {
+    pub(crate) fn each<'a>(&'a self, options: &BroadcastOptions, mut visit: impl FnMut(&'a M)) {
         let excluded = Excluded::new(self, &options.except);
         let mut visit = |slot: u32| {
             if !excluded.contains(slot) {
@@ -260,13 +260,22 @@ impl<M: Clone> Rooms<M> {
         own.into_iter().chain(entry.into_iter().flat_map(|entry| entry.members.iter().copied()))
     }
 
-    /// The members that `options` are for.
-    pub(crate) fn select(&self, options: &BroadcastOptions) -> Vec<M> {
-        let mut selected = Vec::new();
-        self.each(options, |member| selected.push(member.clone()));
+    /// The members that `options` are for. Each is given to `touch` shortly before it is cloned.
+    pub(crate) fn select(&self, options: &BroadcastOptions, touch: impl Fn(&M)) -> Vec<M> {
+        let mut found = Vec::new();
+        self.each(options, |member| found.push(member));
+        let mut selected = Vec::with_capacity(found.len());
+        for some in found.chunks(TOUCHED) {
+            some.iter().for_each(|member| touch(member));
+            selected.extend(some.iter().map(|&member| member.clone()));
+        }
         selected
     }
 }
+
+/// So many receivers of a broadcast are read before the first of them is changed. Reads that miss the cache wait side by
+/// side; a changed reference count or lock waits by itself: with 10,000 receivers most of the time that `emit` takes.
+pub(crate) const TOUCHED: usize = 16;
 
 /// The rooms whose members are left out.
 struct Excluded<'a> {
@@ -355,7 +364,7 @@ mod tests {
     }
 
     fn select(rooms: &Rooms<&'static str>, options: &BroadcastOptions) -> Vec<&'static str> {
-        let mut selected = rooms.select(options);
+        let mut selected = rooms.select(options, |_| ());
         selected.sort_unstable();
         selected
     }

@@ -183,16 +183,17 @@ impl Driver<'_> {
             return self.engine().counters.dropped_events.add(1);
         }
         let name = event.payload.event_name().unwrap_or_default();
-        let mut handlers: SmallVec<[EventHandler; 2]> =
-            event.socket.hub().declared().on.get(&*name).into_iter().flatten().cloned().collect();
-        event.socket.with_listeners(|listeners| listeners.take(&name, &mut handlers));
-        if handlers.is_empty() {
+        let declared = event.socket.hub().declared();
+        let of_all = declared.on.get(&*name).map(Vec::as_slice).unwrap_or_default();
+        let mut own: SmallVec<[EventHandler; 2]> = SmallVec::new();
+        event.socket.with_listeners(|listeners| listeners.take(&name, &mut own));
+        if of_all.is_empty() && own.is_empty() {
             return self.engine().counters.unhandled_events.add(1);
         }
         // A client is acknowledged once: by its first handler.
         let mut id = event.id;
-        for handler in handlers {
-            self.call(&handler, &event, id.take());
+        for handler in of_all.iter().chain(&own) {
+            self.call(handler, &event, id.take());
         }
     }
 

@@ -81,6 +81,8 @@ pub(crate) struct Inbox {
     full: bool,
     /// The connection has ended. Its handlers may still run.
     over: bool,
+    /// A namespace was left in this turn.
+    left: bool,
     /// How often the client asked for a former state.
     returns: u8,
     /// Until when a first namespace must be joined.
@@ -195,6 +197,9 @@ impl Application for Connection {
 
     fn poll(session: &Arc<Session<Self>>, inbox: &mut Inbox, cx: &mut Context<'_>) -> Poll<()> {
         let polled = Driver { session, inbox }.run(cx);
+        if !inbox.over && !std::mem::take(&mut inbox.left) {
+            return polled;
+        }
         let mut state = session.app.state.lock();
         state.namespaces.retain(|member| !matches!(member, Member::Left(_)));
         // A socket that another task is ending: that wakes this one, which runs its handlers.

@@ -193,6 +193,7 @@ impl Driver<'_> {
                 && *other == socket
             {
                 *member = Member::Left(socket.hub().nsp());
+                self.inbox.left = true;
             }
         }
         self.forget_parked_of(&socket);

@@ -45,6 +45,8 @@ pub(crate) struct Driver<A: Application> {
     stream: Option<Box<Stream>>,
     inbox: A::Inbox,
     phase: Phase,
+    /// What the session was told last: whether this does not read for now.
+    paused: bool,
 }
 
 enum Phase {
@@ -58,7 +60,7 @@ enum Phase {
 
 impl<A: Application> Driver<A> {
     pub(crate) fn new(session: Arc<Session<A>>, stream: Option<Box<Stream>>) -> Self {
-        Self { session, stream, inbox: A::Inbox::default(), phase: Phase::Open }
+        Self { session, stream, inbox: A::Inbox::default(), phase: Phase::Open, paused: false }
     }
 
     /// Tells the layer above about a new session.
@@ -71,9 +73,8 @@ impl<A: Application> Driver<A> {
 
     /// Takes what came, in order. True: there is more, and others should run first.
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
-        if A::wants_more(&self.inbox)
-            && let Some(posted) = self.session.take_posted()
-        {
+        let (posted, handover) = self.session.take_come(A::wants_more(&self.inbox));
+        if let Some(posted) = posted {
             for packet in posted.packets {
                 self.packet(packet);
             }
@@ -83,8 +84,8 @@ impl<A: Application> Driver<A> {
             // The request may have been given up.
             let _ = posted.taken.send(());
         }
-        if let Some(stream) = self.session.take_handover() {
-            self.stream = Some(stream);
+        if handover.is_some() {
+            self.stream = handover;
         }
         self.read(cx)
     }
@@ -92,14 +93,14 @@ impl<A: Application> Driver<A> {
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         if self.stream.is_none() {
             // A POST that waits may hold the pong.
-            self.session.set_paused(!A::wants_more(&self.inbox));
+            self.set_paused(!A::wants_more(&self.inbox));
             return false;
         }
         let mut buffer = Buffer::take();
         let mut left = BYTES;
         for _ in 0..READS {
             let reads = A::wants_more(&self.inbox);
-            self.session.set_paused(!reads);
+            self.set_paused(!reads);
             let (true, Some(stream)) = (reads, &mut self.stream) else { return false };
             match stream.poll_read(cx, buffer.bytes()) {
                 Poll::Pending => return false,
@@ -117,7 +118,7 @@ impl<A: Application> Driver<A> {
                     self.session.disconnect();
                 }
             }
-            if self.session.ended().is_some() {
+            if self.session.has_ended() {
                 return false;
             }
             if left == 0 {
@@ -144,7 +145,7 @@ impl<A: Application> Driver<A> {
                     return;
                 }
             }
-            if self.session.ended().is_some() {
+            if self.session.has_ended() {
                 return;
             }
         }
@@ -181,7 +182,13 @@ impl<A: Application> Driver<A> {
         }
     }
 
-    /// Writes what only the driver can write. Ready when everything was said.
+    fn set_paused(&mut self, paused: bool) {
+        if std::mem::replace(&mut self.paused, paused) != paused {
+            self.session.set_paused(paused);
+        }
+    }
+
+    /// Writes what only the driver can write. Ready when it waits for nothing.
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(stream) = &mut self.stream {
             match stream.poll_write(&self.session, cx) {
@@ -197,7 +204,7 @@ impl<A: Application> Driver<A> {
                 self.session.unblock();
             }
         }
-        if self.session.is_drained() { Poll::Ready(()) } else { Poll::Pending }
+        Poll::Ready(())
     }
 
     /// Says what is left to say, for a bounded time.
@@ -212,6 +219,9 @@ impl<A: Application> Driver<A> {
             return Poll::Ready(());
         }
         std::task::ready!(written);
+        if !self.session.is_drained() {
+            return Poll::Pending;
+        }
         match &mut self.stream {
             Some(stream) => {
                 std::task::ready!(stream.poll_shutdown(cx));
@@ -246,13 +256,16 @@ impl<A: Application> Future for Driver<A> {
             cx.waker().wake_by_ref();
         }
         if matches!(this.phase, Phase::Open) {
-            if this.session.take_app_due() {
+            let mut look = this.session.look();
+            while look.app_due {
                 A::due(&this.session, &mut this.inbox);
+                look = this.session.look();
             }
-            if this.session.is_gone() && this.session.ended().is_none() {
+            if look.is_gone && look.ended.is_none() {
                 this.session.close(CloseReason::TransportError);
+                look = this.session.look();
             }
-            if let Some(reason) = this.session.ended() {
+            if let Some(reason) = look.ended {
                 A::closed(&this.session, &mut this.inbox, reason);
                 // What the end has started may wait for something, and nothing else may be left to wait for.
                 running = A::poll(&this.session, &mut this.inbox, cx).is_pending();

@@ -11,7 +11,8 @@ use patio_proto::{
 use super::Hub;
 use crate::{
     engine::{Handshake, flush::Turn},
-    socket::Waiting,
+    rooms::TOUCHED,
+    socket::{Socket, Waiting},
 };
 
 impl Local for Hub {
@@ -31,8 +32,11 @@ impl Local for Hub {
         let packet = Packet::event(self.name.clone(), payload);
         let encoded = self.encode(&packet, options.flags.compress != Some(false));
         let turn = Turn::of_caller();
-        for socket in &receivers {
-            socket.deliver(&encoded, &packet, options.flags.volatile, offset);
+        for some in receivers.chunks(TOUCHED) {
+            some.iter().for_each(|socket| socket.session().touch());
+            for socket in some {
+                socket.deliver(&encoded, &packet, options.flags.volatile, offset);
+            }
         }
         drop(turn);
     }
@@ -88,7 +92,7 @@ impl Local for Hub {
 
     fn join(&self, options: &BroadcastOptions, names: &[Room]) {
         self.change(|rooms, events| {
-            for socket in rooms.select(options) {
+            for socket in rooms.select(options, Socket::touch) {
                 names.iter().for_each(|name| rooms.join(socket.slot(), name, events));
             }
         });
@@ -96,7 +100,7 @@ impl Local for Hub {
 
     fn leave(&self, options: &BroadcastOptions, names: &[Room]) {
         self.change(|rooms, events| {
-            for socket in rooms.select(options) {
+            for socket in rooms.select(options, Socket::touch) {
                 names.iter().for_each(|name| rooms.leave(socket.slot(), name, events));
             }
         });

@@ -173,7 +173,7 @@ impl Hub {
     }
 
     pub(crate) fn sockets(&self) -> Vec<Socket> {
-        self.rooms.lock().select(&BroadcastOptions::everyone())
+        self.rooms.lock().select(&BroadcastOptions::everyone(), Socket::touch)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -185,7 +185,7 @@ impl Hub {
     }
 
     fn select(&self, options: &BroadcastOptions) -> Vec<Socket> {
-        self.rooms.lock().select(options)
+        self.rooms.lock().select(options, Socket::touch)
     }
 
     /// Changes the index, and tells about it when it is unlocked again.

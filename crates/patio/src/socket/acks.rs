@@ -29,7 +29,7 @@ impl Socket {
         if self.status() == status::DISCONNECTED {
             return false;
         }
-        more.get_or_insert_default().acks.insert(id, waiting);
+        self.made(&mut more).acks.insert(id, waiting);
         true
     }
 

@@ -10,7 +10,7 @@ use patio_proto::{
     packet::{Kind, Packet},
 };
 
-use super::{Socket, listeners::OutgoingListener, status};
+use super::{More, Socket, listeners::OutgoingListener, status};
 use crate::guard::guard;
 
 /// What a restored socket does with live packets until it has what it missed.
@@ -41,35 +41,47 @@ impl Socket {
         if self.status() == status::DISCONNECTED {
             return;
         }
-        let outgoing = match self.0.more.lock().as_deref_mut() {
-            None => Vec::new(),
-            Some(more) => {
-                if let Some(catching_up) = &mut more.catching_up {
-                    if let Some(held) = &mut catching_up.held {
-                        let limits = &self.0.session.engine().config.limits;
-                        let bytes = catching_up.bytes + encoded.len();
-                        let is_full = bytes > limits.outbound_bytes || held.len() >= limits.outbound_packets;
-                        if is_full && !held.is_empty() {
-                            self.0.session.let_go_slow();
-                        } else if !volatile {
-                            catching_up.bytes = bytes;
-                            held.push(Held { encoded: Arc::clone(encoded), offset: offset.cloned() });
-                        }
-                        return;
-                    }
-                    if let Some(offset) = offset {
-                        if Some(offset) <= catching_up.cursor.as_ref() {
-                            return;
-                        }
-                        // Offsets come in order: from here on all are later.
-                        more.catching_up = None;
-                    }
-                }
-                more.listeners.outgoing.clone()
-            }
-        };
-        self.tell_outgoing(outgoing, packet);
+        let outgoing = self.if_more(|more| {
+            let goes_on = self.catch_up(more, encoded, volatile, offset);
+            goes_on.then(|| more.listeners.outgoing.clone())
+        });
+        match outgoing {
+            None => {}
+            Some(None) => return,
+            Some(Some(outgoing)) => self.tell_outgoing(outgoing, packet),
+        }
         self.0.session.send(encoded, volatile);
+    }
+
+    /// What a restored socket does with a live packet first. False: it is held back, or the client has it already.
+    fn catch_up(
+        &self,
+        more: &mut More,
+        encoded: &Arc<Encoded>,
+        volatile: bool,
+        offset: Option<&Offset>,
+    ) -> bool {
+        let Some(catching_up) = &mut more.catching_up else { return true };
+        if let Some(held) = &mut catching_up.held {
+            let limits = &self.0.session.engine().config.limits;
+            let bytes = catching_up.bytes + encoded.len();
+            let is_full = bytes > limits.outbound_bytes || held.len() >= limits.outbound_packets;
+            if is_full && !held.is_empty() {
+                self.0.session.let_go_slow();
+            } else if !volatile {
+                catching_up.bytes = bytes;
+                held.push(Held { encoded: Arc::clone(encoded), offset: offset.cloned() });
+            }
+            return false;
+        }
+        if let Some(offset) = offset {
+            if Some(offset) <= catching_up.cursor.as_ref() {
+                return false;
+            }
+            // Offsets come in order: from here on all are later.
+            more.catching_up = None;
+        }
+        true
     }
 
     /// Queues a packet that is for this client only.

@@ -99,12 +99,12 @@ impl Socket {
         let mut more = self.0.more.lock();
         // Looked at under the lock, so that `clear` finds the listener or is found here.
         if self.status() != status::DISCONNECTED {
-            add(&mut more.get_or_insert_default().listeners);
+            add(&mut self.made(&mut more).listeners);
         }
     }
 
     /// What this socket has of its own, besides its namespace's.
     pub(crate) fn with_listeners<R>(&self, with: impl FnOnce(&mut Listeners) -> R) -> Option<R> {
-        self.0.more.lock().as_mut().map(|more| with(&mut more.listeners))
+        self.if_more(|more| with(&mut more.listeners))
     }
 }

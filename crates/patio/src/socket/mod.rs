@@ -32,7 +32,7 @@ use crate::{
     server::Server,
     sync::{
         Mutex,
-        atomic::{AtomicU8, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
 };
 
@@ -48,6 +48,8 @@ struct Inner {
     status: AtomicU8,
     /// Whether the connect handlers run: an event without a listener waits for them. The driver's alone.
     setup: AtomicU8,
+    /// Whether there is anything in `more`: without, an event or a broadcast need not lock it.
+    has_more: AtomicBool,
     extensions: Extensions,
     /// What few sockets need.
     more: Mutex<Option<Box<More>>>,
@@ -101,6 +103,7 @@ impl Socket {
             slot: AtomicU32::new(u32::MAX),
             status: AtomicU8::new(status::CONNECTING),
             setup: AtomicU8::new(setup::DONE),
+            has_more: AtomicBool::new(more.is_some()),
             extensions: session.app.extensions.clone(),
             more: Mutex::new(more),
             session,
@@ -195,7 +198,21 @@ impl Socket {
     }
 
     fn with_more<R>(&self, with: impl FnOnce(&mut More) -> R) -> R {
-        with(self.0.more.lock().get_or_insert_default())
+        with(self.made(&mut self.0.more.lock()))
+    }
+
+    /// What few sockets need, made if this is the first that this one needs of it.
+    fn made<'a>(&self, more: &'a mut Option<Box<More>>) -> &'a mut More {
+        self.0.has_more.store(true, Ordering::Release);
+        more.get_or_insert_default()
+    }
+
+    /// The same, if there is any.
+    fn if_more<R>(&self, with: impl FnOnce(&mut More) -> R) -> Option<R> {
+        if !self.0.has_more.load(Ordering::Acquire) {
+            return None;
+        }
+        self.0.more.lock().as_deref_mut().map(with)
     }
 }
 
@@ -244,6 +261,11 @@ impl Socket {
 impl Socket {
     pub(crate) fn with_state<T: Clone + 'static>(&self) -> Option<T> {
         self.0.session.engine().shared.state.get::<T>().cloned()
+    }
+
+    /// Brings it into the cache, where the reference count is near.
+    pub(crate) fn touch(&self) {
+        std::hint::black_box(self.0.status.load(Ordering::Relaxed));
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {

@@ -2,11 +2,24 @@
 
 use std::{sync::Arc, task::Context};
 
-use patio_proto::engine::{Packet, Transport, session::Received};
+use patio_proto::engine::{CloseReason, Packet, Transport, session::Received};
 use tokio::time::Instant;
 
 use super::{Link, Post, Posted, SCRATCH, Session, Sink};
-use crate::engine::{Application, transport::websocket::Stream};
+use crate::{
+    engine::{Application, transport::websocket::Stream},
+    sync::atomic::Ordering,
+};
+
+/// A session as its driver finds it.
+pub(in crate::engine) struct Look {
+    /// The deadline of the layer above has passed.
+    pub(in crate::engine) app_due: bool,
+    /// Nothing can be written any more.
+    pub(in crate::engine) is_gone: bool,
+    /// Why the session ended, once it has.
+    pub(in crate::engine) ended: Option<CloseReason>,
+}
 
 impl<A: Application> Session<A> {
     pub(in crate::engine) fn register(&self, cx: &Context<'_>) {
@@ -22,29 +35,32 @@ impl<A: Application> Session<A> {
         received
     }
 
-    pub(in crate::engine) fn take_posted(&self) -> Option<Box<Posted>> {
+    /// What requests have brought: packets, if the driver takes any now, and a WebSocket to read from.
+    pub(in crate::engine) fn take_come(
+        &self,
+        takes_packets: bool,
+    ) -> (Option<Box<Posted>>, Option<Box<Stream>>) {
         let mut link = self.link.lock();
-        match std::mem::replace(&mut link.post, Post::None) {
-            Post::Come(posted) => Some(posted),
-            other => {
-                link.post = other;
-                None
-            }
-        }
+        let posted = match &mut link.post {
+            come @ Post::Come(_) if takes_packets => match std::mem::replace(come, Post::None) {
+                Post::Come(posted) => Some(posted),
+                Post::None | Post::Coming { .. } => None,
+            },
+            _ => None,
+        };
+        (posted, link.handover.take())
     }
 
-    pub(in crate::engine) fn take_handover(&self) -> Option<Box<Stream>> {
-        self.link.lock().handover.take()
+    /// Whether the session has ended, without its lock: asked between any two messages.
+    pub(in crate::engine) fn has_ended(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 
-    /// Why the session ended, once it has.
-    pub(in crate::engine) fn ended(&self) -> Option<patio_proto::engine::CloseReason> {
-        self.link.lock().ended
-    }
-
-    /// Whether the deadline of the layer above has passed; tells it once.
-    pub(in crate::engine) fn take_app_due(&self) -> bool {
-        std::mem::take(&mut self.link.lock().app_due)
+    /// What others have done to the session meanwhile. That a deadline has passed is told once.
+    pub(in crate::engine) fn look(&self) -> Look {
+        let mut link = self.link.lock();
+        let app_due = std::mem::take(&mut link.app_due);
+        Look { app_due, is_gone: matches!(link.sink, Sink::Gone), ended: link.ended }
     }
 
     /// Whether the driver should wait for the kernel to take more.
@@ -109,14 +125,12 @@ impl<A: Application> Session<A> {
         link.wake_flush_waiters();
     }
 
-    /// Whether the driver reads. A pause of ours never becomes a ping timeout.
+    /// Whether the driver reads has changed. A pause of ours never becomes a ping timeout.
     pub(in crate::engine) fn set_paused(self: &Arc<Self>, paused: bool) {
         let mut link = self.link.lock();
-        if link.paused != paused {
-            link.paused = paused;
-            link.machine.excuse(&self.engine.config.timing, Instant::now().into_std());
-            // Where pings are frequent, the next one is nearer than the end of the wait for the last one.
-            self.arm(&mut link);
-        }
+        link.paused = paused;
+        link.machine.excuse(&self.engine.config.timing, Instant::now().into_std());
+        // Where pings are frequent, the next one is nearer than the end of the wait for the last one.
+        self.arm(&mut link);
     }
 }

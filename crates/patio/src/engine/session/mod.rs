@@ -31,11 +31,16 @@ use super::{
     timers::Timed,
     transport::websocket::Stream,
 };
-use crate::sync::Mutex;
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// One client's session, shared by its driver and by everyone who sends to it.
 pub(crate) struct Session<A: Application> {
     link: Mutex<Link>,
+    /// It has ended: what `link.ended` says, for who looks often.
+    over: AtomicBool,
     /// Wakes the driver.
     waker: AtomicWaker,
     engine: Arc<Engine<A>>,
@@ -77,6 +82,8 @@ struct Link {
     app_due: bool,
     /// The driver does not read for now, so the peer's silence is ours.
     paused: bool,
+    /// A candidate has been probed and no GET waited: the next one is answered with a noop.
+    released: bool,
 }
 
 /// What a client sends over polling: one request at a time.
@@ -138,6 +145,7 @@ impl<A: Application> Session<A> {
             base64,
             handshake,
             waker: AtomicWaker::new(),
+            over: AtomicBool::new(false),
             link: Mutex::new(Link {
                 machine,
                 outbound: Outbound::default(),
@@ -154,6 +162,7 @@ impl<A: Application> Session<A> {
                 blocked: false,
                 app_due: false,
                 paused: false,
+                released: false,
             }),
         });
         session.arm(&mut session.link.lock());
@@ -190,6 +199,11 @@ impl<A: Application> Session<A> {
     /// Wakes the driver, because there is something for it in the layer above.
     pub(crate) fn wake(&self) {
         self.waker.wake();
+    }
+
+    /// Brings it into the cache, where its lock and its queue are near.
+    pub(crate) fn touch(&self) {
+        std::hint::black_box(self.over.load(Ordering::Relaxed));
     }
 
     /// Queues a packet; it is written when the turn ends. A session that ended drops it. A volatile packet is dropped
@@ -262,6 +276,7 @@ impl<A: Application> Session<A> {
         }
         self.disarm(&mut link);
         link.ended = Some(reason);
+        self.over.store(true, Ordering::Release);
         link.post = Post::None;
         link.wake_flush_waiters();
         match &mut link.sink {

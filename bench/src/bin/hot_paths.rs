@@ -29,10 +29,6 @@ use patio_proto::{
 };
 use tokio::{runtime, task::yield_now};
 
-/// The allocator of the program `patio`.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Performs one hot path of the server so many times.
 #[derive(Parser)]
 struct Cli {

@@ -1,4 +1,4 @@
-//! Connections at rest: each has sent an event and received its ack, and answers pings. Their memory, and what they cost
+//! Connections at rest: each has sent an event and received one, and answers pings. Their memory, and what they cost
 //! while nothing happens.
 
 use anyhow::Context;
@@ -19,7 +19,7 @@ pub(super) fn run(round: &mut Round<'_>, clients: usize) -> anyhow::Result<Measu
     let began = round.read()?;
     for (part, of) in PARTS {
         let connections = clients * part / of;
-        round.greet(connections)?;
+        round.greet_with_events(connections)?;
         round.wait_until_at_rest()?;
         if part < of {
             memory.push(Resident { connections: connections as u64, bytes: process.resident()? });

@@ -6,7 +6,11 @@ use anyhow::anyhow;
 use plotters::prelude::*;
 
 use crate::{
-    compare::Outcome, contestant::Contestant, measurement::CPU, scenario::Scenario, stats::Estimate,
+    compare::Outcome,
+    contestant::Contestant,
+    measurement::CPU,
+    scenario::{Over, Scenario},
+    stats::Estimate,
 };
 
 /// One server's line.
@@ -45,7 +49,9 @@ pub fn cost(outcomes: &[Outcome], path: &Path) -> anyhow::Result<()> {
 
 /// Resident memory above that of the fresh process, by connections.
 pub fn memory(outcomes: &[Outcome], path: &Path) -> anyhow::Result<()> {
-    let idle = outcomes.iter().find(|outcome| matches!(outcome.scenario.parse(), Ok(Scenario::Idle { .. })));
+    let idle = outcomes
+        .iter()
+        .find(|outcome| matches!(outcome.scenario.parse(), Ok(Scenario::Idle { over: Over::Tcp, .. })));
     let points = |server: Contestant| {
         let rounds = idle.and_then(|idle| idle.of(server)).map(|series| series.rounds.as_slice());
         let rounds = rounds.unwrap_or_default();

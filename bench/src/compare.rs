@@ -9,7 +9,7 @@ use crate::{
     contestant::{Contestant, Server},
     measurement::Measurement,
     run::{Effort, Host, Target, round},
-    scenario::Scenario,
+    scenario::{Over, Scenario},
 };
 
 /// What is compared, and how thoroughly.
@@ -84,13 +84,12 @@ pub fn compare(plan: &Plan, mut done: impl FnMut(Outcome) -> anyhow::Result<()>)
 }
 
 fn outcome(plan: &Plan, scenario: Scenario, rounds: usize, bar: &ProgressBar) -> Outcome {
-    let mut series: Vec<Series> = plan
-        .contestants
-        .iter()
-        .map(|contestant| Series { server: contestant.name().into(), rounds: Vec::new(), failure: None })
+    let kinds = || plan.contestants.iter().copied().filter(|kind| kind.listens_over(scenario.over()));
+    let mut series: Vec<Series> = kinds()
+        .map(|kind| Series { server: kind.name().into(), rounds: Vec::new(), failure: None })
         .collect();
     let mut hosts: Vec<Processes> =
-        plan.contestants.iter().map(|&kind| Processes { kind, running: None }).collect();
+        kinds().map(|kind| Processes { kind, over: scenario.over(), running: None }).collect();
     for number in 1..=rounds {
         for (series, host) in series.iter_mut().zip(&mut hosts) {
             bar.set_message(format!("{scenario}, round {number}, {}", host.kind));
@@ -121,6 +120,7 @@ fn outcome(plan: &Plan, scenario: Scenario, rounds: usize, bar: &ProgressBar) ->
 /// The process of one server, begun when a round needs it.
 struct Processes {
     kind: Contestant,
+    over: Over,
     running: Option<Server>,
 }
 
@@ -131,7 +131,7 @@ impl Processes {
         }
         let target = match &self.running {
             Some(running) => running.target(),
-            None => self.running.insert(self.kind.start(None)?).target(),
+            None => self.running.insert(self.kind.start(None, self.over)?).target(),
         };
         let measurement = round(scenario, target, effort, self)?;
         if scenario.wants_fresh_process() {
@@ -144,6 +144,6 @@ impl Processes {
 impl Host for Processes {
     fn restart(&mut self) -> anyhow::Result<Target> {
         let old = mem::take(&mut self.running).map(|server| server.target().address);
-        Ok(self.running.insert(self.kind.start(old)?).target())
+        Ok(self.running.insert(self.kind.start(old, self.over)?).target())
     }
 }

@@ -1,17 +1,17 @@
 //! The servers that are compared: how each is built or installed, started and ended.
 
 use std::{
-    env, fmt,
+    env, fmt, fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{self, Child, ChildStdout, Command, Stdio},
     str::FromStr,
 };
 
 use anyhow::{Context, bail, ensure};
 
-use crate::{process::Process, run::Target};
+use crate::{process::Process, run::Target, scenario::Over};
 
 /// One server program that speaks the benchmark's application protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +44,11 @@ impl Contestant {
     pub fn prepare(self) -> anyhow::Result<()> {
         match self {
             Self::Patio | Self::Limit => {
-                let bin = if self == Self::Patio { "patio_app" } else { "limit" };
                 let mut cargo = cargo("build");
                 if !cfg!(debug_assertions) {
                     cargo.arg("--release");
                 }
-                cargo.args(["--package", "bench", "--bin", bin, "--target-dir"]).arg(target_directory()?);
+                cargo.args(["--package", "bench", "--bins", "--target-dir"]).arg(target_directory()?);
                 run(cargo.current_dir(sources()))
             }
             Self::Socketioxide => {
@@ -72,8 +71,13 @@ impl Contestant {
         }
     }
 
+    /// Whether it can be reached over such streams here.
+    pub fn listens_over(self, over: Over) -> bool {
+        over == Over::Tcp || self == Self::Patio
+    }
+
     /// Starts a fresh process, at this address or on a free port of 127.0.0.1.
-    pub fn start(self, address: Option<SocketAddr>) -> anyhow::Result<Server> {
+    pub fn start(self, address: Option<SocketAddr>, over: Over) -> anyhow::Result<Server> {
         let mut command = match self {
             Self::Patio => Command::new(programs()?.join("patio_app")),
             Self::Limit => Command::new(programs()?.join("limit")),
@@ -85,9 +89,8 @@ impl Contestant {
             }
         };
         let address = address.map_or("127.0.0.1:0".into(), |address| address.to_string());
-        command.args(["--listen", &address, "--until-eof"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        Server::start(command).with_context(|| format!("cannot start {self}"))
+        command.args(["--listen", &address]);
+        Server::start(command, over).with_context(|| format!("cannot start {self}"))
     }
 }
 
@@ -106,34 +109,36 @@ impl FromStr for Contestant {
     }
 }
 
-/// A running server process; it ends when this is dropped, or, should we be killed, when its standard input ends.
+/// A running server, and the relay before it if it does not listen on plain TCP.
 pub struct Server {
-    child: Child,
     target: Target,
-    /// Open as long as the server writes to it.
-    _output: BufReader<ChildStdout>,
+    /// Certificate or socket.
+    file: PathBuf,
+    _relay: Option<Running>,
+    _server: Running,
 }
 
 impl Server {
-    fn start(mut command: Command) -> anyhow::Result<Self> {
-        let mut child = command.spawn().with_context(|| format!("{:?}", command.get_program()))?;
-        let mut output = BufReader::new(child.stdout.take().context("standard output is piped")?);
-        let mut line = String::new();
-        let address = output.read_line(&mut line).map_err(anyhow::Error::from).and_then(|_| {
-            let address =
-                line.trim().strip_prefix("listening on ").context("it does not say where it listens")?;
-            address.parse().with_context(|| format!("`{address}` is no address"))
-        });
-        let target =
-            address.and_then(|address| Ok(Target { address, process: Some(Process::new(child.id())?) }));
-        match target {
-            Ok(target) => Ok(Self { child, target, _output: output }),
-            Err(error) => {
-                child.kill().ok();
-                child.wait().ok();
-                Err(error)
+    fn start(mut command: Command, over: Over) -> anyhow::Result<Self> {
+        let mut relay = Command::new(programs()?.join("relay"));
+        let file = env::temp_dir().join(format!("bench-{}", process::id()));
+        match over {
+            Over::Tcp => {}
+            Over::Tls => {
+                relay.arg("--certificate").arg(&file).arg("--tls");
+                command.arg("--tls").arg(&file);
+            }
+            Over::Unix => {
+                relay.arg("--unix");
+                command.arg("--unix").arg(&file);
             }
         }
+        let server = Running::start(&mut command)?;
+        let relay = (over != Over::Tcp).then(|| Running::start(relay.arg(&server.address))).transpose()?;
+        let address = &relay.as_ref().unwrap_or(&server).address;
+        let address = address.parse().with_context(|| format!("`{address}` is no address"))?;
+        let target = Target { address, process: Some(Process::new(server.child.id())?) };
+        Ok(Self { target, file, _relay: relay, _server: server })
     }
 
     /// Where and what to measure.
@@ -143,6 +148,36 @@ impl Server {
 }
 
 impl Drop for Server {
+    fn drop(&mut self) {
+        // There is none over plain TCP.
+        fs::remove_file(&self.file).ok();
+    }
+}
+
+/// A process that has said where it listens. It ends when this is dropped, or, should we be killed, when its standard
+/// input ends.
+struct Running {
+    child: Child,
+    address: String,
+    /// Open as long as it writes to it.
+    output: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> anyhow::Result<Self> {
+        command.arg("--until-eof").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("{:?}", command.get_program()))?;
+        let output = BufReader::new(child.stdout.take().context("standard output is piped")?);
+        let mut running = Self { child, address: String::new(), output };
+        let mut line = String::new();
+        running.output.read_line(&mut line)?;
+        let address = line.trim().strip_prefix("listening on ");
+        running.address = address.context("it does not say where it listens")?.to_owned();
+        Ok(running)
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();

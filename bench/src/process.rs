@@ -2,7 +2,7 @@
 //! benchmark have in common: how they listen, say where, and end.
 
 use std::{
-    fs,
+    fmt, fs,
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener},
     time::Duration,
@@ -78,7 +78,7 @@ pub fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// The line by which the one who started a server learns its address.
-pub fn announce(address: SocketAddr) -> io::Result<()> {
+pub fn announce(address: impl fmt::Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "listening on {address}")?;
     out.flush()

@@ -19,9 +19,12 @@ pub enum Scenario {
         clients: usize,
     },
     /// `idle:N`: memory, and CPU at rest, of N connections with a browser's headers, one room, after an event each way.
+    /// `idle-tls:N` and `idle-unix:N` are the same over other streams than plain TCP.
     Idle {
         /// Connections that are held.
         clients: usize,
+        /// What they come over.
+        over: Over,
     },
     /// `broadcast:RxF[@B][/S]`: an event to R receivers, F broadcasts in flight, B bytes (128), from S senders (1).
     /// `binary:…` is the same with an argument of bytes instead of text.
@@ -90,6 +93,17 @@ pub enum Scenario {
     },
 }
 
+/// What connections come over to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Plain TCP.
+    Tcp,
+    /// TLS 1.3, by a relay.
+    Tls,
+    /// A Unix socket, by a relay.
+    Unix,
+}
+
 /// Sequence number and sender stand at the front of each broadcast's argument.
 pub const SHORTEST: usize = 16;
 /// Broadcasts of one sender that may be on their way: each receiver keeps a bit for each.
@@ -121,6 +135,8 @@ pub const ALL: &[&str] = &[
     "storm:10000",
     "tail:10000",
     "idle:10000",
+    "idle-tls:5000",
+    "idle-unix:5000",
     "waves:10000",
 ];
 
@@ -147,6 +163,11 @@ impl Scenario {
         matches!(self, Self::Idle { .. } | Self::Waves { .. } | Self::Storm { .. })
     }
 
+    /// What connections come over.
+    pub fn over(&self) -> Over {
+        if let Self::Idle { over, .. } = self { *over } else { Over::Tcp }
+    }
+
     /// Rounds that suffice: memory differs little from round to round, and one takes a minute.
     pub fn most_rounds(&self) -> usize {
         if matches!(self, Self::Idle { .. } | Self::Waves { .. }) { 3 } else { usize::MAX }
@@ -157,7 +178,14 @@ impl Scenario {
         match *self {
             Self::Connect { .. } => "connect, WebSocket only".into(),
             Self::Upgrade { .. } => "connect, polling then upgrade".into(),
-            Self::Idle { clients } => format!("{clients} idle connections"),
+            Self::Idle { clients, over } => {
+                let over = match over {
+                    Over::Tcp => "",
+                    Over::Tls => " over TLS",
+                    Over::Unix => " over a Unix socket",
+                };
+                format!("{clients} idle connections{over}")
+            }
             Self::Broadcast { receivers, in_flight, bytes, senders, binary } => {
                 let kind = if binary { "bytes" } else { "B" };
                 let senders = if senders > 1 { format!(" from {senders} senders") } else { String::new() };
@@ -199,7 +227,9 @@ impl FromStr for Scenario {
         let scenario = match kind {
             "connect" => Self::Connect { clients },
             "upgrade" => Self::Upgrade { clients },
-            "idle" => Self::Idle { clients },
+            "idle" => Self::Idle { clients, over: Over::Tcp },
+            "idle-tls" => Self::Idle { clients, over: Over::Tls },
+            "idle-unix" => Self::Idle { clients, over: Over::Unix },
             "broadcast" | "binary" => {
                 ensure!((1..=255).contains(&senders) && senders <= clients, "`{name}`: senders");
                 ensure!(
@@ -241,7 +271,9 @@ impl fmt::Display for Scenario {
         match *self {
             Self::Connect { clients } => write!(f, "connect:{clients}"),
             Self::Upgrade { clients } => write!(f, "upgrade:{clients}"),
-            Self::Idle { clients } => write!(f, "idle:{clients}"),
+            Self::Idle { clients, over: Over::Tcp } => write!(f, "idle:{clients}"),
+            Self::Idle { clients, over: Over::Tls } => write!(f, "idle-tls:{clients}"),
+            Self::Idle { clients, over: Over::Unix } => write!(f, "idle-unix:{clients}"),
             Self::Broadcast { receivers, in_flight, bytes: n, senders, binary } => {
                 let kind = if binary { "binary" } else { "broadcast" };
                 write!(f, "{kind}:{receivers}x{in_flight}{}", bytes(n))?;

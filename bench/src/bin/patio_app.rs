@@ -1,11 +1,20 @@
-//! The benchmark's application on Patio: what README shows, on axum, with all defaults; and the allocator of its peer.
+//! The benchmark's application on Patio: what README shows, on axum, with all defaults and the system's allocator.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
 
-use axum::{Router, body::Bytes, serve::ListenerExt};
+use axum::{
+    Router,
+    body::Bytes,
+    serve::{Listener, ListenerExt},
+};
 use clap::Parser;
 use patio::{EmitError, Reply, Server, Socket, extract::Data};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, pki_types::PrivatePkcs8KeyDer},
+    server::TlsStream,
+};
 
 /// A Socket.IO server that speaks the benchmark's application protocol.
 #[derive(Parser)]
@@ -13,6 +22,12 @@ struct Cli {
     /// Address to listen on; port 0 takes a free one, which is printed.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+    /// Speak TLS, and leave the certificate in this file.
+    #[arg(long)]
+    tls: Option<PathBuf>,
+    /// Listen on this Unix socket instead.
+    #[arg(long, conflicts_with = "tls")]
+    unix: Option<PathBuf>,
     /// End when standard input ends: then the one who started it cannot leave it behind.
     #[arg(long)]
     until_eof: bool,
@@ -51,11 +66,55 @@ async fn main() -> anyhow::Result<()> {
     });
     let app = Router::new().layer(io.layer());
 
+    if let Some(path) = cli.unix {
+        let listener = UnixListener::bind(&path)?;
+        bench::process::announce(path.display())?;
+        return Ok(axum::serve(listener, app).await?);
+    }
     let listener = TcpListener::from_std(bench::process::listen(cli.listen)?)?;
     bench::process::announce(listener.local_addr()?)?;
     let listener = listener.tap_io(|stream| {
         stream.set_nodelay(true).ok();
     });
-    axum::serve(listener, app).await?;
+    match cli.tls {
+        None => axum::serve(listener, app).await?,
+        Some(file) => axum::serve(Tls { listener, acceptor: acceptor(file)? }, app).await?,
+    }
     Ok(())
+}
+
+/// A listener whose connections have shaken hands. One after the other: nobody here holds others up.
+struct Tls<L> {
+    listener: L,
+    acceptor: TlsAcceptor,
+}
+
+impl<L: Listener<Io = TcpStream>> Listener for Tls<L> {
+    type Io = TlsStream<TcpStream>;
+    type Addr = L::Addr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = self.listener.accept().await;
+            match self.acceptor.accept(stream).await {
+                Ok(stream) => return (stream, address),
+                Err(error) => eprintln!("TLS: {error}"),
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+/// With a certificate of its own, which is written to `file`.
+fn acceptor(file: PathBuf) -> anyhow::Result<TlsAcceptor> {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    fs::write(file, own.cert.der())?;
+    let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key.into())?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }

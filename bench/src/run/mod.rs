@@ -88,7 +88,7 @@ pub fn round(
     match scenario {
         Scenario::Connect { clients } => connect::run(round, clients, Way::WebSocket),
         Scenario::Upgrade { clients } => connect::run(round, clients, Way::Upgrade),
-        Scenario::Idle { clients } => idle::run(round, clients),
+        Scenario::Idle { clients, .. } => idle::run(round, clients),
         Scenario::Broadcast { receivers, in_flight, bytes, senders, binary } => {
             broadcast::run(round, &broadcast::Shape { receivers, in_flight, bytes, senders, binary })
         }

@@ -39,7 +39,7 @@ struct Cli {
     /// Go on with the last report: scenarios that are in it are not measured again.
     #[arg(long)]
     resume: bool,
-    /// Put tables and charts into BENCHMARKS.md.
+    /// Put tables and charts into BENCHMARKS.md and README.md.
     #[arg(long)]
     publish: bool,
 }
@@ -75,8 +75,7 @@ fn main() -> anyhow::Result<ExitCode> {
         eprintln!("THIS WAS NOT A RELEASE BUILD: the figures mean nothing");
     }
     if cli.publish {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        report.publish(&root.join("../BENCHMARKS.md"), &root.join("charts"))?;
+        report.publish(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
     }
     Ok(if report.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

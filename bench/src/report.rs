@@ -70,6 +70,22 @@ pub struct Report {
     pub outcomes: Vec<Outcome>,
 }
 
+/// What README shows.
+const MAIN: &[&str] = &[
+    "idle:10000",
+    "connect:2000",
+    "upgrade:1000",
+    "broadcast:1000x1",
+    "broadcast:1000x8",
+    "broadcast:1000x1@16384",
+    "binary:1000x8",
+    "rooms:1000x10",
+    "ack:100x1",
+    "ack:50x16",
+    "mixed:10000",
+    "storm:10000",
+];
+
 impl Report {
     /// One that was written before.
     pub fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
@@ -99,16 +115,13 @@ impl Report {
         chart::memory(&self.outcomes, &folder.join("memory.svg"))
     }
 
-    /// Puts tables and charts into BENCHMARKS.md, between the two marks.
-    pub fn publish(&self, document: &Path, charts: &Path) -> anyhow::Result<()> {
-        const MARKS: [&str; 2] = ["<!-- results -->\n", "<!-- end of results -->\n"];
-        let text = fs::read_to_string(document).with_context(|| document.display().to_string())?;
-        let parts = text.split_once(MARKS[0]).zip(text.split_once(MARKS[1]));
-        let ((before, _), (_, after)) = parts.context("there are no marks for the results")?;
-        let [begin, end] = MARKS;
-        fs::write(document, format!("{before}{begin}\n{}\n{end}{after}", self.markdown()))?;
-        fs::create_dir_all(charts)?;
-        self.draw(charts)
+    /// Puts tables and charts into BENCHMARKS.md, and the ratios of some into README.md.
+    pub fn publish(&self, root: &Path) -> anyhow::Result<()> {
+        insert(&root.join("BENCHMARKS.md"), "results", &self.markdown())?;
+        insert(&root.join("README.md"), "ratios", &self.ratios())?;
+        let charts = root.join("bench/charts");
+        fs::create_dir_all(&charts)?;
+        self.draw(&charts)
     }
 
     /// Head, tables and legend.
@@ -193,6 +206,28 @@ impl Report {
         table(&head, 2, rows.collect())
     }
 
+    /// The first figure of the scenarios that matter most, as ratios only.
+    fn ratios(&self) -> String {
+        let head = ["", "Patio ÷ Node", "Patio ÷ socketioxide", "Patio ÷ the limit"];
+        let rows = MAIN.iter().filter_map(|name| {
+            let outcome = self.outcomes.iter().find(|outcome| outcome.scenario == *name)?;
+            let figure = names(outcome.of(Contestant::Patio)?).into_iter().next()?;
+            let ratio = |server| match ratio(outcome, &figure.name, server) {
+                Some(ratio) if server != Contestant::Limit || figure.measure != Measure::Bytes => {
+                    format!("{:.2}", ratio.median)
+                }
+                _ => "–".into(),
+            };
+            Some(vec![
+                format!("{}: {}", outcome.description, counted(outcome, &figure.name)),
+                ratio(Contestant::Node),
+                ratio(Contestant::Socketioxide),
+                ratio(Contestant::Limit),
+            ])
+        });
+        table(&head, 1, rows.collect())
+    }
+
     fn details(&self) -> String {
         let head =
             ["scenario", "server", "per second", "p50 ms", "p99 ms", "max ms", "generator", "fresh process"];
@@ -201,6 +236,17 @@ impl Report {
         });
         table(&head, 2, rows.collect())
     }
+}
+
+/// Replaces what stands between the two marks of this name in a document.
+fn insert(document: &Path, name: &str, text: &str) -> anyhow::Result<()> {
+    let [begin, end] = [format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->\n")];
+    let whole = fs::read_to_string(document).with_context(|| document.display().to_string())?;
+    let parts = whole.split_once(&begin).zip(whole.split_once(&end));
+    let ((before, _), (_, after)) =
+        parts.with_context(|| format!("{} has no marks for the {name}", document.display()))?;
+    fs::write(document, format!("{before}{begin}\n{text}\n{end}{after}"))?;
+    Ok(())
 }
 
 fn json(folder: &Path) -> PathBuf {

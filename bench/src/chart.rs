@@ -1,6 +1,6 @@
 //! The charts: what a delivery costs by the number of receivers, and what connections at rest take by their number.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::anyhow;
 use plotters::prelude::*;
@@ -93,6 +93,8 @@ fn draw(
     lines: Vec<Line>,
 ) -> anyhow::Result<()> {
     if lines.is_empty() {
+        // One of a former run would belong to other tables.
+        fs::remove_file(path).ok();
         return Ok(());
     }
     let all = || lines.iter().flat_map(|line| &line.points);

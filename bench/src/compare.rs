@@ -57,9 +57,9 @@ impl Series {
 }
 
 impl Outcome {
-    /// The series of this server.
+    /// The series of this server, if it lost nothing.
     pub fn of(&self, server: Contestant) -> Option<&Series> {
-        self.series.iter().find(|series| series.server == server.name())
+        self.series.iter().find(|series| series.server == server.name() && series.failure.is_none())
     }
 
     /// Whether a server lost a message or a connection.

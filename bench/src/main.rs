@@ -3,14 +3,19 @@
 //!
 //! `cargo xtask bench [--quick] [--only patio,limit] [--scenario broadcast:1000x8]… [--resume] [--publish]`
 
-use std::{env, path::Path, process::ExitCode, time::Duration};
+use std::{
+    env,
+    path::Path,
+    process::{Command, ExitCode},
+    time::Duration,
+};
 
 use anyhow::ensure;
 use bench::{
     compare::{Plan, compare},
     contestant::{Contestant, parse_list, target_directory},
     process::raise_file_limit,
-    report::{Machine, Report, load},
+    report::{Machine, Report, Thoroughness, load},
     run::Effort,
     scenario,
     scenario::Scenario,
@@ -48,17 +53,31 @@ fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     raise_file_limit();
     let folder = target_directory()?.join("bench");
-    let last = if cli.resume { Report::read(&folder)? } else { None };
-    let mut report = last.unwrap_or_else(|| Report {
+    let mut plan = plan(&cli)?;
+    let mut report = Report {
         command: env::args().skip(1).fold(String::from("cargo xtask bench"), |line, arg| line + " " + &arg),
+        plan: Thoroughness {
+            source: source(),
+            servers: plan.contestants.iter().map(ToString::to_string).collect(),
+            rounds: plan.rounds,
+            seconds: plan.effort.cpu.as_secs_f64(),
+        },
         machine: Machine::here(),
         load: load(),
         outcomes: Vec::new(),
-    });
-    ensure!(report.machine == Machine::here(), "the last report is of another machine");
+    };
+    if cli.resume
+        && let Some(last) = Report::read(&folder)?
+    {
+        ensure!(
+            (&last.plan, &last.machine) == (&report.plan, &report.machine),
+            "the last report cannot go on, it is of {:?} on {:?}",
+            last.plan,
+            last.machine
+        );
+        report = last;
+    }
     report.outcomes.retain(|outcome| !outcome.failed());
-
-    let mut plan = plan(&cli)?;
     let is_done = |name: String| report.outcomes.iter().any(|outcome| outcome.scenario == name);
     plan.scenarios.retain(|scenario| !is_done(scenario.to_string()));
     for contestant in &plan.contestants {
@@ -75,9 +94,23 @@ fn main() -> anyhow::Result<ExitCode> {
         eprintln!("THIS WAS NOT A RELEASE BUILD: the figures mean nothing");
     }
     if cli.publish {
+        ensure!(!cfg!(debug_assertions) && !report.failed(), "such a report is not published");
         report.publish(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
     }
     Ok(if report.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Of which commit the programs are.
+fn source() -> String {
+    let git = |arguments: &[&str]| {
+        let output =
+            Command::new("git").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".into());
+    let changed =
+        git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|files| !files.is_empty());
+    if changed { commit + "+" } else { commit }
 }
 
 fn plan(cli: &Cli) -> anyhow::Result<Plan> {

@@ -15,7 +15,7 @@ use crate::{
     compare::{Outcome, Series},
     contestant::Contestant,
     goals::{Against, GOALS, Goal},
-    measurement::{Figure, Latency, Measure, Measurement},
+    measurement::{CPU, Figure, Latency, Measure, Measurement},
     stats::Estimate,
 };
 
@@ -57,11 +57,26 @@ pub fn load() -> String {
     load.split(' ').next().unwrap_or_default().to_owned()
 }
 
+/// What all scenarios of one report have in common.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Thoroughness {
+    /// The commit, with a plus sign when files differ from it.
+    pub source: String,
+    /// Names of the servers.
+    pub servers: Vec<String>,
+    /// Rounds of each scenario.
+    pub rounds: usize,
+    /// Server CPU seconds of a round.
+    pub seconds: f64,
+}
+
 /// A comparison, finished or not.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
     /// How it was called.
     pub command: String,
+    /// What was measured, and how thoroughly.
+    pub plan: Thoroughness,
     /// Where.
     pub machine: Machine,
     /// [`load`] before it began.
@@ -128,7 +143,7 @@ impl Report {
     pub fn markdown(&self) -> String {
         let Machine { cpu, cores, memory_gb, kernel, backlog } = &self.machine;
         format!(
-            "`{command}` on {cpu}, {cores} cores, {memory_gb} GB, Linux {kernel}; load before the run {load}; backlog of \
+            "`{command}`, commit {source}, on {cpu}, {cores} cores, {memory_gb} GB, Linux {kernel}; load before the run {load}; backlog of \
              all listening sockets {backlog}.\n\n\
              ## Goals\n\n{goals}\n\
              ## Figures\n\n\
@@ -141,6 +156,7 @@ impl Report {
              and latency, not of CPU time. A star: messages of one sender overtook each other.\n\n{details}{failures}",
             command = self.command,
             load = self.load,
+            source = self.plan.source,
             goals = self.goals(),
             figures = self.figures(),
             details = self.details(),
@@ -162,8 +178,13 @@ impl Report {
     fn goals(&self) -> String {
         let head = ["figure of Patio", "goal", "measured", "met"];
         let rows = self.outcomes.iter().flat_map(|outcome| {
-            let figures = outcome.of(Contestant::Patio).map(names).unwrap_or_default();
-            figures.into_iter().enumerate().filter_map(move |(at, figure)| goal_row(outcome, at, &figure))
+            let mut goals: Vec<Goal> =
+                GOALS.iter().filter(|goal| goal.scenario == outcome.scenario).copied().collect();
+            if goals.is_empty() && outcome.series.len() > 1 {
+                let scenario = outcome.scenario.as_str();
+                goals.push(Goal { scenario, figure: CPU, against: Against::BestPeer, at_most: 1.0 });
+            }
+            goals.into_iter().map(|goal| goal_row(outcome, goal)).collect::<Vec<_>>()
         });
         table(&head, 1, rows.collect())
     }
@@ -260,7 +281,7 @@ fn names(series: &Series) -> Vec<Figure> {
 
 /// "CPU" alone does not say for what.
 fn counted(outcome: &Outcome, figure: &str) -> String {
-    if figure == crate::measurement::CPU { format!("CPU per {}", outcome.unit) } else { figure.to_owned() }
+    if figure == CPU { format!("CPU per {}", outcome.unit) } else { figure.to_owned() }
 }
 
 fn ratio(outcome: &Outcome, figure: &str, to: Contestant) -> Option<Estimate> {
@@ -283,39 +304,31 @@ fn best_peer(outcome: &Outcome, figure: &str) -> Option<Contestant> {
         .map(|(server, _)| server)
 }
 
-/// The goal of a figure. The first of a scenario has one in any case: to be no worse than the best peer.
-fn goal_row(outcome: &Outcome, at: usize, figure: &Figure) -> Option<Vec<String>> {
-    let named = GOALS.iter().find(|goal| goal.scenario == outcome.scenario && goal.figure == figure.name);
-    let (against, at_most) = match named {
-        Some(Goal { against, at_most, .. }) => (*against, *at_most),
-        None if at == 0 => (Against::BestPeer, 1.0),
-        None => return None,
+/// One goal, and how far it is met.
+fn goal_row(outcome: &Outcome, Goal { figure, against, at_most, .. }: Goal<'_>) -> Vec<String> {
+    let (goal, peer) = match against {
+        Against::Itself(measure) => (format!("≤ {}", measure.show(at_most)), None),
+        Against::Limit => (format!("≤ {at_most:.2} × limit"), Some(Contestant::Limit)),
+        Against::Socketioxide => (format!("≤ {at_most:.2} × socketioxide"), Some(Contestant::Socketioxide)),
+        Against::BestPeer => (format!("≤ {at_most:.2} × the best peer"), best_peer(outcome, figure)),
     };
-    let peer = match against {
-        Against::Itself => None,
-        Against::Limit => Some(Contestant::Limit),
-        Against::Socketioxide => Some(Contestant::Socketioxide),
-        Against::BestPeer => Some(best_peer(outcome, &figure.name)?),
+    let measured = match against {
+        Against::Itself(measure) => outcome.of(Contestant::Patio).and_then(|ours| {
+            let Estimate { median, low, high, .. } = Estimate::of(&ours.figures(figure))?;
+            let show = |value| measure.show(value);
+            Some((format!("{} ({}–{})", show(median), show(low), show(high)), median))
+        }),
+        _ => peer.and_then(|peer| {
+            let ratio = ratio(outcome, figure, peer)?;
+            Some((show_ratio(ratio), ratio.median))
+        }),
     };
-    let (goal, measured, median) = match peer {
-        Some(peer) => {
-            let ratio = ratio(outcome, &figure.name, peer)?;
-            let name = if against == Against::BestPeer { "the best peer".into() } else { peer.to_string() };
-            (format!("≤ {at_most:.2} × {name}"), show_ratio(ratio), ratio.median)
-        }
-        None => {
-            let own = Estimate::of(&outcome.of(Contestant::Patio)?.figures(&figure.name))?;
-            let show = |value| figure.measure.show(value);
-            let measured = format!("{} ({}–{})", show(own.median), show(own.low), show(own.high));
-            (format!("≤ {}", show(at_most)), measured, own.median)
-        }
+    let (measured, met) = match measured {
+        None => ("not measured".into(), "no".into()),
+        Some((measured, median)) if median <= at_most => (measured, "yes".into()),
+        Some((measured, median)) => (measured, format!("no, {:+.0} %", (median / at_most - 1.0) * 100.0)),
     };
-    let met = if median <= at_most {
-        "yes".into()
-    } else {
-        format!("no, {:+.0} %", (median / at_most - 1.0) * 100.0)
-    };
-    Some(vec![format!("{}: {}", outcome.description, counted(outcome, &figure.name)), goal, measured, met])
+    vec![format!("{}: {}", outcome.description, counted(outcome, figure)), goal, measured, met]
 }
 
 fn detail_row(outcome: &Outcome, at: usize, series: &Series) -> Vec<String> {

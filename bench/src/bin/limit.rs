@@ -34,9 +34,10 @@ struct Cli {
 /// The one key that the generator sends has the one answer of RFC 6455's example.
 const SWITCHED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-const OPEN: &[u8] =
-    b"0{\"sid\":\"limitlimitlimitlimit\",\"upgrades\":[\"websocket\"],\"pingInterval\":25000,\"pingTimeout\":20000,\"maxPayload\":1000000}";
-/// The CONNECT of client 7 is `40{"sid":"00000000000000000007"}`: an id from which the client can be found.
+/// What follows the id in the open packet.
+const OPEN: &str =
+    "\",\"upgrades\":[\"websocket\"],\"pingInterval\":25000,\"pingTimeout\":20000,\"maxPayload\":1000000}";
+/// Ids are numbers such as 00000000000000000007, from which the client can be found.
 const SID_LEN: usize = 20;
 const LISTENER: Token = Token(usize::MAX);
 
@@ -69,6 +70,12 @@ struct Client {
     joined: bool,
     /// The text frame of a packet whose attachment comes next.
     waits: Vec<u8>,
+    /// Its last poll waits for the probe.
+    polls: bool,
+    /// The probe came first.
+    probed: bool,
+    /// A WebSocket's polling connection.
+    partner: Option<usize>,
     /// The begin of a request or frame whose rest has not come yet.
     input: Vec<u8>,
     /// What the kernel did not take; empty in almost every run.
@@ -148,6 +155,9 @@ impl Limit {
                 speaks: Speaks::Http(0),
                 joined: false,
                 waits: Vec::new(),
+                polls: false,
+                probed: false,
+                partner: None,
                 input: Vec::new(),
                 output: Vec::new(),
             });
@@ -193,10 +203,10 @@ impl Limit {
             let head = &input[used..used + end];
             used += end;
             if head.windows(b"transport=websocket".len()).any(|bytes| bytes == b"transport=websocket") {
-                let probes = head.windows(b"&sid=".len()).any(|bytes| bytes == b"&sid=");
-                self.switch(id, probes);
+                let partner = partner(head);
+                self.switch(id, partner);
             } else {
-                self.poll_answer(id, answered);
+                self.poll(id, answered);
             }
         }
         while let Some((opcode, payload)) = unmask(&mut input[used..]) {
@@ -212,26 +222,42 @@ impl Limit {
     }
 
     /// The open packet follows the answer at once, unless the client polled before: then it will probe.
-    fn switch(&mut self, id: usize, probes: bool) {
+    fn switch(&mut self, id: usize, partner: Option<usize>) {
         self.clients[id].speaks = Speaks::WebSocket;
+        self.clients[id].partner = partner;
         self.frame.clear();
         self.frame.extend_from_slice(SWITCHED);
-        if !probes {
-            append_frame(&mut self.frame, TEXT, &[OPEN]);
+        if partner.is_none() {
+            append_frame(&mut self.frame, TEXT, &[open(id).as_bytes()]);
         }
         self.reply(id);
     }
 
     /// A client polls always in the same order: open, post, the answer to CONNECT, and the poll that its probe ends.
-    fn poll_answer(&mut self, id: usize, answered: u32) {
-        let connected = connected(id);
-        let body: &[u8] = match answered {
-            0 => OPEN,
-            1 => b"ok",
-            2 => connected.as_bytes(),
-            _ => b"6",
-        };
+    fn poll(&mut self, id: usize, answered: u32) {
         self.clients[id].speaks = Speaks::Http(answered + 1);
+        match answered {
+            0 => self.respond(id, open(id).as_bytes()),
+            1 => self.respond(id, b"ok"),
+            2 => self.respond(id, connected(id).as_bytes()),
+            _ if self.clients[id].probed => self.respond(id, b"6"),
+            _ => self.clients[id].polls = true,
+        }
+    }
+
+    /// A WebSocket probes: the poll of the same client is released.
+    fn probe(&mut self, id: usize) {
+        frame(&mut self.frame, TEXT, &[b"3probe"]);
+        self.reply(id);
+        let Some(partner) = self.clients[id].partner else { return };
+        let Some(polling) = self.clients.get_mut(partner) else { return };
+        polling.probed = true;
+        if std::mem::take(&mut polling.polls) {
+            self.respond(partner, b"6");
+        }
+    }
+
+    fn respond(&mut self, id: usize, body: &[u8]) {
         self.frame.clear();
         write!(self.frame, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).ok();
         self.frame.extend_from_slice(body);
@@ -255,8 +281,7 @@ impl Limit {
             frame(&mut self.frame, TEXT, &[connected(id).as_bytes()]);
             self.reply(id);
         } else if packet == b"2probe" {
-            frame(&mut self.frame, TEXT, &[b"3probe"]);
-            self.reply(id);
+            self.probe(id);
         }
     }
 
@@ -281,7 +306,7 @@ impl Limit {
                     room.push(id);
                 }
             }
-            frame(&mut self.frame, TEXT, &[b"43", ack, b"[]"]);
+            frame(&mut self.frame, TEXT, &[b"43", ack, b"[true]"]);
         }
         self.reply(id);
     }
@@ -290,15 +315,15 @@ impl Limit {
         let packet = std::mem::take(&mut self.clients[id].waits);
         frame(&mut self.frame, TEXT, &[&packet]);
         append_frame(&mut self.frame, BINARY, &[data]);
-        self.to_all();
+        self.write_to_all();
     }
 
     fn broadcast(&mut self, packet: &[&[u8]]) {
         frame(&mut self.frame, TEXT, packet);
-        self.to_all();
+        self.write_to_all();
     }
 
-    fn to_all(&mut self) {
+    fn write_to_all(&mut self) {
         let registry = self.poll.registry();
         for (id, client) in self.clients.iter_mut().filter(|(_, client)| client.joined) {
             client.write(registry, id, &self.frame);
@@ -324,6 +349,16 @@ impl Limit {
     fn reply(&mut self, id: usize) {
         self.clients[id].write(self.poll.registry(), id, &self.frame);
     }
+}
+
+/// The session that a request for a WebSocket names.
+fn partner(head: &[u8]) -> Option<usize> {
+    let (_, rest) = std::str::from_utf8(head).ok()?.split_once("&sid=")?;
+    rest.get(..SID_LEN)?.parse().ok()
+}
+
+fn open(id: usize) -> String {
+    format!("0{{\"sid\":\"{id:0SID_LEN$}{OPEN}")
 }
 
 fn connected(id: usize) -> String {

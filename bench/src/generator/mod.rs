@@ -110,7 +110,7 @@ impl Generator {
                     Way::Upgrade => self.network.open_polling()?,
                 }
             }
-            self.turn(traffic, STALLED).context("while connecting")?;
+            self.step(traffic).context("while connecting")?;
         }
         Ok(())
     }
@@ -119,23 +119,19 @@ impl Generator {
     pub fn serve_for(&mut self, time: Duration, traffic: &mut impl Traffic) -> anyhow::Result<()> {
         let end = Instant::now() + time;
         while let Some(left) = end.checked_duration_since(Instant::now()) {
-            self.poll_once(traffic, left)?;
+            self.turn(traffic, left)?;
         }
         Ok(())
     }
 
-    /// Serves what is readable now, or waits for it; nothing at all within `patience` is an error.
-    pub fn turn(&mut self, traffic: &mut impl Traffic, patience: Duration) -> anyhow::Result<()> {
-        ensure!(self.poll_once(traffic, patience)?, "nothing came for {patience:?}: lost");
+    /// Serves what is readable now, or waits for it; nothing at all for some time is an error.
+    pub fn step(&mut self, traffic: &mut impl Traffic) -> anyhow::Result<()> {
+        ensure!(self.turn(traffic, STALLED)?, "nothing came for {STALLED:?}: lost");
         Ok(())
     }
 
-    /// As [`turn`](Self::turn) with the patience of a run.
-    pub fn step(&mut self, traffic: &mut impl Traffic) -> anyhow::Result<()> {
-        self.turn(traffic, STALLED)
-    }
-
-    fn poll_once(&mut self, traffic: &mut impl Traffic, patience: Duration) -> anyhow::Result<bool> {
+    /// Serves what is readable now, or waits for it for so long. Whether anything was.
+    pub fn turn(&mut self, traffic: &mut impl Traffic, patience: Duration) -> anyhow::Result<bool> {
         match self.poll.poll(&mut self.events, Some(patience)) {
             Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(true),
             done => done.context("epoll")?,
@@ -156,7 +152,7 @@ impl Generator {
                 self.network.writable(client)?;
             }
             if event.is_readable() || event.is_read_closed() || event.is_error() {
-                read(&mut self.network, &mut self.buffer, traffic, client)
+                read(&mut self.network, &mut self.buffer, traffic, client, event.is_read_closed())
                     .with_context(|| format!("client {client}"))?;
                 self.network.flush()?;
             }
@@ -170,6 +166,7 @@ fn read(
     buffer: &mut [u8],
     traffic: &mut impl Traffic,
     client: usize,
+    is_closed: bool,
 ) -> anyhow::Result<()> {
     loop {
         let Some(connection) = network.get_mut(client) else { return Ok(()) };
@@ -199,7 +196,8 @@ fn read(
                 other => bail!("the server sent {other:?}"),
             }
         }
-        if n < buffer.len() {
+        // The end of a stream announces itself once, with what came before it.
+        if n < buffer.len() && !is_closed {
             return Ok(());
         }
     }

@@ -95,13 +95,16 @@ pub(super) fn ready(network: &mut Network, buffer: &mut [u8], client: usize) -> 
         let Some(polling) = network.get_mut(client).and_then(|it| it.polling.as_mut()) else {
             return Ok(false);
         };
-        match polling.stream.read(buffer) {
+        let is_drained = match polling.stream.read(buffer) {
             Ok(0) => bail!("the server closed the connection"),
-            Ok(n) => polling.input.extend_from_slice(&buffer[..n]),
+            Ok(n) => {
+                polling.input.extend_from_slice(&buffer[..n]);
+                n < buffer.len()
+            }
             Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(e) if e.kind() == ErrorKind::Interrupted => continue,
             Err(e) => return Err(e).context("read"),
-        }
+        };
         if let Some(body) = http::body(&polling.input)? {
             ensure!(body.end == polling.input.len(), "more than one answer to one request");
             let input = mem::take(&mut polling.input);
@@ -109,6 +112,10 @@ pub(super) fn ready(network: &mut Network, buffer: &mut [u8], client: usize) -> 
             if answered(network, client, text)? {
                 return Ok(true);
             }
+        }
+        // A server that answers at once would keep this here, while its WebSocket has long said something.
+        if is_drained {
+            return Ok(false);
         }
     }
 }

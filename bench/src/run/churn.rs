@@ -62,7 +62,8 @@ impl Churn {
 
 impl Traffic for Churn {
     fn packet(&mut self, network: &mut Network, client: usize, text: &str) -> anyhow::Result<()> {
-        let (slot, _) = ack(text).with_context(|| format!("no ack: `{}`", clip(text)))?;
+        let (slot, argument) = ack(text).with_context(|| format!("no ack: `{}`", clip(text)))?;
+        ensure!(argument == "true]", "ack {slot} does not say that it was done");
         ensure!((slot as usize) < self.in_flight, "ack {slot} was never asked for");
         let at = client * self.in_flight + slot as usize;
         let asked = self.slots.get_mut(at).and_then(Option::as_mut).filter(|asked| asked.waits);

@@ -42,7 +42,7 @@ impl Round<'_> {
         self.generator.open(clients, Way::WebSocket, &mut greetings)?;
         let mut repeated = 0;
         while let Some(waits) = greetings.waiting() {
-            if self.generator.turn(&mut greetings, PATIENCE).is_ok() {
+            if self.generator.turn(&mut greetings, PATIENCE)? {
                 continue;
             }
             // Some servers drop an event that comes before the connect handler has run.

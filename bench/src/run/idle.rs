@@ -10,7 +10,7 @@ use crate::{
     measurement::{Figure, Measurement, Resident},
 };
 
-/// Memory is read at these parts of all connections; the last but one is half of them.
+/// Memory is read at these parts of all connections, as soon as they are there; the last but one is half of them.
 const PARTS: [(usize, usize); 4] = [(1, 10), (1, 5), (1, 2), (1, 1)];
 
 pub(super) fn run(round: &mut Round<'_>, clients: usize) -> anyhow::Result<Measurement> {
@@ -21,19 +21,18 @@ pub(super) fn run(round: &mut Round<'_>, clients: usize) -> anyhow::Result<Measu
         let connections = clients * part / of;
         round.greet_with_events(connections)?;
         round.wait_until_at_rest()?;
-        if part < of {
-            memory.push(Resident { connections: connections as u64, bytes: process.resident()? });
-        }
+        memory.push(Resident { connections: connections as u64, bytes: process.resident()? });
     }
     let spent = round.since(&began)?;
 
     let before = round.read()?;
     round.generator.serve_for(round.effort.rest, &mut Silence)?;
     let rested = round.since(&before)?;
-    memory.push(Resident { connections: clients as u64, bytes: process.resident()? });
+    let at_rest = Resident { connections: clients as u64, bytes: process.resident()? };
 
+    // What the rest changes, it changes for all: the slope is that of two moments before it.
     let mut figures = vec![
-        Figure::bytes(MEMORY, per_connection(memory.first(), memory.last())),
+        Figure::bytes(MEMORY, per_connection(memory.first(), Some(&at_rest))),
         Figure::bytes(SLOPE, per_connection(memory.iter().rev().nth(1), memory.last())),
     ];
     // A shorter rest has fewer heartbeats than a connection has on the average.

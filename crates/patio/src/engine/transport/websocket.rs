@@ -302,7 +302,8 @@ const ANNOUNCES_MORE: bool =
     cfg!(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple"));
 
 /// One read. One that does not fill the buffer has emptied the socket, so the next waits for new readiness instead of
-/// asking the kernel for nothing: one system call less for each message.
+/// asking the kernel for nothing: one system call less for each message. Behind a byte of TCP's urgent data, which no
+/// client sends, a read ends early: what follows waits for what comes next.
 fn read_tcp(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let mut short = None;
     let read = stream.try_io(Interest::READABLE, || {

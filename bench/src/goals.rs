@@ -2,7 +2,7 @@
 //!
 //! A scenario without a line has a goal too: its CPU shall be no worse than that of the best peer.
 
-use crate::measurement::{CPU, Measure, P99};
+use crate::measurement::{BACK, CPU, EMIT, FLOOR, IDLE_CPU, MEMORY, Measure, OTHERS, P99};
 
 /// What a figure of Patio's is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,21 +33,6 @@ pub struct Goal<'a> {
 const fn goal(scenario: &'static str, figure: &'static str, against: Against, at_most: f64) -> Goal<'static> {
     Goal { scenario, figure, against, at_most }
 }
-
-/// Resident memory of one connection: (with all − fresh) / number.
-pub const MEMORY: &str = "memory";
-/// Resident memory of one connection of the second half.
-pub const SLOPE: &str = "memory, second half";
-/// CPU time for one connection and second at rest, heartbeats included.
-pub const IDLE_CPU: &str = "CPU at rest, per second";
-/// Until all clients are back.
-pub const BACK: &str = "until all are back";
-/// How long the slowest `emit` of a round takes.
-pub const EMIT: &str = "slowest emit";
-/// p99 of the acks that others ask for while a broadcast is on its way.
-pub const OTHERS: &str = "p99 of others' acks";
-/// Memory left by the last wave, as a multiple of what the first left.
-pub const FLOOR: &str = "memory after the fifth ÷ after the first";
 
 const MILLISECOND: f64 = 1e6;
 const SECOND: f64 = 1e9;

@@ -88,6 +88,20 @@ pub struct Resident {
 pub const CPU: &str = "CPU";
 /// The latency that one in a hundred exceeds.
 pub const P99: &str = "p99";
+/// Resident memory of one connection: (with all − fresh) / number.
+pub const MEMORY: &str = "memory";
+/// Resident memory of one connection of the second half.
+pub const SLOPE: &str = "memory, second half";
+/// CPU time for one connection and second at rest, heartbeats included.
+pub const IDLE_CPU: &str = "CPU at rest, per second";
+/// Until all clients are back.
+pub const BACK: &str = "until all are back";
+/// How long the slowest `emit` of a round takes.
+pub const EMIT: &str = "slowest emit";
+/// p99 of the acks that others ask for while a broadcast is on its way.
+pub const OTHERS: &str = "p99 of others' acks";
+/// Memory left by the last wave, as a multiple of what the first left.
+pub const FLOOR: &str = "memory after the fifth ÷ after the first";
 
 impl Figure {
     /// A time.

@@ -326,7 +326,7 @@ fn goal_row(outcome: &Outcome, Goal { figure, against, at_most, .. }: Goal<'_>) 
     let (measured, met) = match measured {
         None => ("not measured".into(), "no".into()),
         Some((measured, median)) if median <= at_most => (measured, "yes".into()),
-        Some((measured, median)) => (measured, format!("no, {:+.0} %", (median / at_most - 1.0) * 100.0)),
+        Some((measured, median)) => (measured, format!("no, {:+.1} %", (median / at_most - 1.0) * 100.0)),
     };
     vec![format!("{}: {}", outcome.description, counted(outcome, figure)), goal, measured, met]
 }

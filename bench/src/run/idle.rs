@@ -6,8 +6,7 @@ use anyhow::Context;
 use super::{Round, TWO_HEARTBEATS, latencies};
 use crate::{
     generator::Silence,
-    goals::{IDLE_CPU, MEMORY, SLOPE},
-    measurement::{Figure, Measurement, Resident},
+    measurement::{Figure, IDLE_CPU, MEMORY, Measurement, Resident, SLOPE},
 };
 
 /// Memory is read at these parts of all connections, as soon as they are there; the last but one is half of them.

@@ -6,8 +6,7 @@ use std::time::Instant;
 use super::{Round, connect::Arrivals};
 use crate::{
     generator::Generator,
-    goals::BACK,
-    measurement::{Figure, Measurement},
+    measurement::{BACK, Figure, Measurement},
 };
 
 pub(super) fn run(round: &mut Round<'_>, clients: usize) -> anyhow::Result<Measurement> {

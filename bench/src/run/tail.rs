@@ -19,8 +19,7 @@ use hdrhistogram::Histogram;
 use super::{Round, Spent, ack::ack, latencies, record};
 use crate::{
     generator::{Generator, Network, Silence, Traffic, Way, clip},
-    goals::{EMIT, OTHERS},
-    measurement::{Figure, Measurement, P99},
+    measurement::{EMIT, Figure, Measurement, OTHERS, P99},
 };
 
 /// Connections that ask for acks.

@@ -8,8 +8,7 @@ use anyhow::Context;
 use super::{Round, latencies};
 use crate::{
     generator::Silence,
-    goals::FLOOR,
-    measurement::{Figure, Measurement, Resident},
+    measurement::{FLOOR, Figure, Measurement, Resident},
 };
 
 const WAVES: usize = 5;

@@ -106,7 +106,12 @@ fn draw(
     let failed = |error: &dyn std::fmt::Display| anyhow!("cannot draw {}: {error}", path.display());
     area.fill(&WHITE).map_err(|error| failed(&error))?;
     let mut builder = ChartBuilder::on(&area);
-    builder.caption(title, ("sans-serif", 20)).margin(12).margin_right(32).x_label_area_size(44).y_label_area_size(56);
+    builder
+        .caption(title, ("sans-serif", 20))
+        .margin(12)
+        .margin_right(32)
+        .x_label_area_size(44)
+        .y_label_area_size(56);
     macro_rules! plot {
         ($range:expr) => {{
             let mut chart = builder.build_cartesian_2d($range, 0.0..top).map_err(|error| failed(&error))?;

@@ -70,18 +70,12 @@ impl Neighbour {
     /// That it felt nothing since it came: neither is its usual round trip longer than before, nor any single one.
     #[track_caller]
     pub(crate) fn felt_nothing(self) -> impl Future<Output = ()> {
-        self.felt_at_most(USUAL)
-    }
-
-    /// The same where others keep the server busy all the time: its usual round trip may take so many times longer.
-    #[track_caller]
-    pub(crate) fn felt_at_most(self, times: u32) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
             self.crossed.store(true, Ordering::Relaxed);
             let (before, after) = (self.before, soon(self.task).await.unwrap());
             println!("{caller}: a neighbour's round trips: {before}; then {after}");
-            let usual = after.usual <= before.usual.max(FLOOR) * times;
+            let usual = after.usual <= before.usual.max(FLOOR) * USUAL;
             let longest = after.longest <= before.usual.max(FLOOR) * LONGEST;
             assert!(after.stall <= STALL, "a neighbour stood still at {caller}: {after}");
             assert!(usual && longest, "a neighbour felt it at {caller}: {before}; then {after}");

@@ -32,6 +32,9 @@ pub struct Series {
     pub server: String,
     /// One measurement a round, in order.
     pub rounds: Vec<Measurement>,
+    /// Why rounds of a peer were done again: it lost a message or a connection, as peers do now and then.
+    #[serde(default)]
+    pub repeated: Vec<String>,
     /// Why it has no more rounds: a message was lost, a connection ended.
     pub failure: Option<String>,
 }
@@ -86,26 +89,19 @@ pub fn compare(plan: &Plan, mut done: impl FnMut(Outcome) -> anyhow::Result<()>)
 fn outcome(plan: &Plan, scenario: Scenario, rounds: usize, bar: &ProgressBar) -> Outcome {
     let kinds = || plan.contestants.iter().copied().filter(|kind| kind.listens_over(scenario.over()));
     let mut series: Vec<Series> = kinds()
-        .map(|kind| Series { server: kind.name().into(), rounds: Vec::new(), failure: None })
+        .map(|kind| Series {
+            server: kind.name().into(),
+            rounds: Vec::new(),
+            repeated: Vec::new(),
+            failure: None,
+        })
         .collect();
     let mut hosts: Vec<Processes> =
         kinds().map(|kind| Processes { kind, over: scenario.over(), running: None }).collect();
     for number in 1..=rounds {
         for (series, host) in series.iter_mut().zip(&mut hosts) {
             bar.set_message(format!("{scenario}, round {number}, {}", host.kind));
-            if series.failure.is_none() {
-                match host.one(scenario, plan.effort) {
-                    Ok(measurement) => {
-                        bar.suspend(|| eprintln!("{:12} {}", series.server, measurement.summary(&scenario)));
-                        series.rounds.push(measurement);
-                    }
-                    Err(error) => {
-                        bar.suspend(|| eprintln!("{:12} {scenario} FAILED: {error:#}", series.server));
-                        series.failure = Some(format!("{error:#}"));
-                        host.running = None;
-                    }
-                }
-            }
+            host.add_round(series, scenario, plan.effort, &|line| bar.suspend(|| eprintln!("{line}")));
             bar.inc(1);
         }
     }
@@ -124,7 +120,32 @@ struct Processes {
     running: Option<Server>,
 }
 
+/// How many rounds of one peer in one scenario may fail and are done again.
+const MOST_REPEATED: usize = 2;
+
 impl Processes {
+    /// Adds one round to the series, if it has not failed. Only a peer has another try, which the report tells.
+    fn add_round(&mut self, series: &mut Series, scenario: Scenario, effort: Effort, say: &dyn Fn(String)) {
+        while series.failure.is_none() {
+            match self.one(scenario, effort) {
+                Ok(measurement) => {
+                    say(format!("{:12} {}", series.server, measurement.summary(&scenario)));
+                    series.rounds.push(measurement);
+                    return;
+                }
+                Err(error) => {
+                    say(format!("{:12} {scenario} FAILED: {error:#}", series.server));
+                    self.running = None;
+                    let failure = format!("{error:#}");
+                    match self.kind.is_peer() && series.repeated.len() < MOST_REPEATED {
+                        true => series.repeated.push(failure),
+                        false => series.failure = Some(failure),
+                    }
+                }
+            }
+        }
+    }
+
     fn one(&mut self, scenario: Scenario, effort: Effort) -> anyhow::Result<Measurement> {
         if scenario.wants_fresh_process() {
             self.running = None;

@@ -40,6 +40,11 @@ impl Contestant {
         }
     }
 
+    /// Whether Patio is compared with it as with another server of Socket.IO.
+    pub const fn is_peer(self) -> bool {
+        matches!(self, Self::Socketioxide | Self::Node)
+    }
+
     /// Builds or installs it, by its lock file; nothing is done when that has been done.
     pub fn prepare(self) -> anyhow::Result<()> {
         match self {

@@ -168,11 +168,15 @@ impl Report {
     fn failures(&self) -> String {
         let series =
             self.outcomes.iter().flat_map(|outcome| outcome.series.iter().map(move |s| (outcome, s)));
-        let failed = series.filter_map(|(outcome, series)| {
-            let failure = series.failure.as_ref()?;
-            Some(format!("\nFAILED: {}, {}: {failure}\n", series.server, outcome.scenario))
-        });
-        failed.collect()
+        series
+            .map(|(Outcome { scenario, .. }, Series { server, repeated, failure, .. })| {
+                let repeated = repeated
+                    .iter()
+                    .map(|why| format!("\nDone again: a round of {server}, {scenario}: {why}\n"));
+                let failed = failure.iter().map(|why| format!("\nFAILED: {server}, {scenario}: {why}\n"));
+                repeated.chain(failed).collect::<String>()
+            })
+            .collect()
     }
 
     fn goals(&self) -> String {

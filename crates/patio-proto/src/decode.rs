@@ -11,6 +11,8 @@ use bytes::Bytes;
 
 use crate::{
     Text,
+    encode::Parser,
+    engine::Message,
     packet::{Kind, Packet, PacketType, UNKNOWN_ID},
     payload::Payload,
 };
@@ -104,6 +106,24 @@ impl Decoder {
     /// Whether attachments are missing.
     pub fn is_waiting(&self) -> bool {
         self.partial.is_some()
+    }
+
+    /// Takes the next message of a client that uses `parser`. `Ok(None)`: the packet waits for its attachments. Errors: as
+    /// [`text`](Self::text), [`binary`](Self::binary) and `msgpack::decode`.
+    pub fn message(
+        &mut self,
+        parser: Parser,
+        message: Message,
+        limits: &Limits,
+    ) -> Result<Option<Packet>, DecodeError> {
+        match (parser, message) {
+            (Parser::Json, Message::Text(text)) => self.text(text, limits),
+            (Parser::Json, Message::Binary(bytes)) => self.binary(bytes, limits),
+            #[cfg(feature = "msgpack")]
+            (Parser::MsgPack, Message::Binary(bytes)) => crate::msgpack::decode(bytes, limits).map(Some),
+            #[cfg(feature = "msgpack")]
+            (Parser::MsgPack, Message::Text(_)) => Err(DecodeError::UnexpectedText),
+        }
     }
 
     /// Decodes a text message, without its Engine.IO type digit. `Ok(None)`: the packet waits for its attachments.

@@ -4,6 +4,7 @@
 //! so there are no attachments. The values are also what servers say to each other over Redis.
 
 mod read;
+mod transcode;
 mod write;
 
 use bytes::Bytes;
@@ -16,8 +17,10 @@ use crate::{
     value::Value,
 };
 
-pub use read::read_value;
+pub(crate) use read::is_neutral;
 use read::{Reader, Token};
+pub use read::{read_elements, read_members, read_value};
+pub(crate) use transcode::write_json;
 pub use write::{Dialect, write_value};
 
 /// The nesting that payloads are read with: as deep as JSON can be read.

@@ -19,7 +19,10 @@ pub use args::{Args, ArgsError};
 pub use json::serializations;
 
 /// Arguments of an event or ack, or the single value of a CONNECT or CONNECT_ERROR. Cheap to clone.
-#[derive(Clone, PartialEq)]
+///
+/// Equal are two with the same text and attachments or the same bytes; one of JSON and one of MessagePack, if their
+/// values are.
+#[derive(Clone)]
 pub struct Payload {
     repr: Repr,
 }
@@ -100,6 +103,37 @@ impl Payload {
         let mut bytes = Vec::new();
         crate::msgpack::write_value(&mut bytes, value, crate::msgpack::Dialect::Notepack2);
         Self::msgpack_unchecked(bytes.into())
+    }
+
+    /// The one MessagePack value in `bytes`, in any dialect: what came from another server. It shares the buffer unless it
+    /// has to be written anew for clients, because of dates or `undefined`. Errors: as
+    /// [`msgpack::read_value`](crate::msgpack::read_value).
+    #[cfg(feature = "msgpack")]
+    pub fn from_msgpack(bytes: Bytes) -> Result<Self, crate::decode::DecodeError> {
+        use crate::msgpack::{MAX_DEPTH, is_neutral, read_value};
+        Ok(match is_neutral(&bytes, MAX_DEPTH)? {
+            true => Self::msgpack_unchecked(bytes),
+            false => Self::value_msgpack(&read_value(&bytes, MAX_DEPTH)?),
+        })
+    }
+
+    /// Appends the payload to `out` as MessagePack for peers that read `dialect`. Errors: as
+    /// [`to_value`](Self::to_value); `out` may hold a part then.
+    #[cfg(feature = "msgpack")]
+    pub fn write_msgpack(
+        &self,
+        out: &mut Vec<u8>,
+        dialect: crate::msgpack::Dialect,
+    ) -> Result<(), ArgsError> {
+        use crate::msgpack::{MAX_DEPTH, is_neutral, write_json, write_value};
+        match &self.repr {
+            Repr::Json { text, attachments: None } => write_json(out, text).map_err(ArgsError::whole)?,
+            Repr::MsgPack(bytes) if is_neutral(bytes, MAX_DEPTH).unwrap_or(false) => {
+                out.extend_from_slice(bytes);
+            }
+            _ => write_value(out, &self.to_value()?, dialect),
+        }
+        Ok(())
     }
 
     /// `bytes` is known to be one complete MessagePack value.
@@ -213,6 +247,16 @@ impl Payload {
             #[cfg(feature = "msgpack")]
             Repr::MsgPack(bytes) => Self::msgpack_unchecked(crate::msgpack::append(bytes, argument)),
         }
+    }
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        #[cfg(feature = "msgpack")]
+        if self.msgpack().is_some() != other.msgpack().is_some() {
+            return matches!((self.to_value(), other.to_value()), (Ok(one), Ok(other)) if one == other);
+        }
+        self.repr == other.repr
     }
 }
 

@@ -20,6 +20,36 @@ pub fn read_value(bytes: &Bytes, max_depth: usize) -> Result<Value, DecodeError>
     Ok(value)
 }
 
+/// The elements of the one array in `bytes`, each still MessagePack and sharing the buffer. Errors: as [`read_value`], and
+/// [`DecodeError::MsgPack`] if it is no array.
+pub fn read_elements(bytes: &Bytes, max_depth: usize) -> Result<Vec<Bytes>, DecodeError> {
+    let mut reader = Reader::new(bytes, max_depth);
+    let Token::Array(len) = reader.token()? else { return Err(DecodeError::MsgPack) };
+    let elements = (0..len).map(|_| reader.raw()).collect::<Result<_, _>>()?;
+    reader.end()?;
+    Ok(elements)
+}
+
+/// The members of the one map in `bytes`, in their order, each value still MessagePack and sharing the buffer. Errors: as
+/// [`read_value`], and [`DecodeError::MsgPack`] if it is no map.
+pub fn read_members(bytes: &Bytes, max_depth: usize) -> Result<Vec<(String, Bytes)>, DecodeError> {
+    let mut reader = Reader::new(bytes, max_depth);
+    let Token::Map(len) = reader.token()? else { return Err(DecodeError::MsgPack) };
+    let member = |_| Ok((reader.token()?.key().ok_or(DecodeError::MsgPack)?, reader.raw()?));
+    let members = (0..len).map(member).collect::<Result<_, DecodeError>>()?;
+    reader.end()?;
+    Ok(members)
+}
+
+/// Whether the one value in `bytes` is the same in all dialects and can be handed on as it is: it has no extensions, and
+/// its text is UTF-8. Errors: as [`read_value`].
+pub(crate) fn is_neutral(bytes: &Bytes, max_depth: usize) -> Result<bool, DecodeError> {
+    let mut reader = Reader::new(bytes, max_depth);
+    let neutral = reader.neutral()?;
+    reader.end()?;
+    Ok(neutral)
+}
+
 #[derive(Clone)]
 pub(super) struct Reader<'a> {
     bytes: &'a Bytes,
@@ -124,6 +154,40 @@ impl<'a> Reader<'a> {
                 }
             }
             Ok(())
+        })
+    }
+
+    /// The bytes of the next value.
+    fn raw(&mut self) -> Result<Bytes, DecodeError> {
+        let start = self.at;
+        self.skip()?;
+        Ok(self.bytes.slice(start..self.at))
+    }
+
+    /// Walks over the next value and says whether it is the same in all dialects.
+    fn neutral(&mut self) -> Result<bool, DecodeError> {
+        Ok(match self.token()? {
+            Token::Str(text) => simdutf8::basic::from_utf8(text).is_ok(),
+            Token::Ext { .. } => false,
+            Token::Array(len) => self.nested(|reader| {
+                let mut neutral = true;
+                for _ in 0..len {
+                    neutral &= reader.neutral()?;
+                }
+                Ok(neutral)
+            })?,
+            Token::Map(len) => self.nested(|reader| {
+                let mut neutral = true;
+                for _ in 0..len {
+                    neutral &= match reader.token()? {
+                        Token::Str(text) => simdutf8::basic::from_utf8(text).is_ok(),
+                        key => key.key().map(|_| false).ok_or(DecodeError::MsgPack)?,
+                    };
+                    neutral &= reader.neutral()?;
+                }
+                Ok(neutral)
+            })?,
+            _ => true,
         })
     }
 

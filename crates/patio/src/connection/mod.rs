@@ -17,7 +17,6 @@ use futures_util::stream::FuturesUnordered;
 use patio_proto::{
     Text,
     decode::Decoder,
-    encode::Parser,
     engine::{CloseReason, Message, Protocol},
     packet::{Kind, Packet, split_query},
 };
@@ -267,16 +266,7 @@ impl Driver<'_> {
     fn message(&mut self, message: Message) {
         let config = &self.session.engine().config;
         let limits = &config.limits.packet;
-        let packet = match (config.parser, message) {
-            (Parser::Json, Message::Text(text)) => self.inbox.decoder.text(text, limits),
-            (Parser::Json, Message::Binary(bytes)) => self.inbox.decoder.binary(bytes, limits),
-            #[cfg(feature = "msgpack")]
-            (Parser::MsgPack, Message::Binary(bytes)) => {
-                patio_proto::msgpack::decode(bytes, limits).map(Some)
-            }
-            #[cfg(feature = "msgpack")]
-            (Parser::MsgPack, Message::Text(_)) => Err(patio_proto::decode::DecodeError::UnexpectedText),
-        };
+        let packet = self.inbox.decoder.message(config.parser, message, limits);
         let waits = self.inbox.decoder.is_waiting();
         if waits != self.inbox.attachments_by.is_some() {
             let time = config.limits.attachment_timeout;

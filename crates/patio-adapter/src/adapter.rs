@@ -34,6 +34,27 @@ pub trait AdapterFactory: Send + Sync + 'static {
     fn recovery(&self) -> bool {
         false
     }
+
+    /// Has `watcher` called when the connection to other servers is lost and when it is back. A server calls this once,
+    /// when it is built.
+    fn watch(&self, watcher: Watcher) {
+        let _ = watcher;
+    }
+}
+
+/// Who is told of [`AdapterEvent`]s. It must not block.
+pub type Watcher = Arc<dyn Fn(&AdapterEvent) + Send + Sync>;
+
+/// What became of the connection to other servers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum AdapterEvent {
+    /// It is lost, or could not be made. Told once, not for each further attempt. Until [`Reconnected`](Self::Reconnected),
+    /// nothing passes between this server and the others.
+    Failed(AdapterError),
+    /// It is there again, and everything is subscribed: what other servers sent meanwhile did not come here, and what
+    /// comes from now on is not lost.
+    Reconnected,
 }
 
 impl<F: AdapterFactory + ?Sized> AdapterFactory for Arc<F> {
@@ -43,6 +64,10 @@ impl<F: AdapterFactory + ?Sized> AdapterFactory for Arc<F> {
 
     fn recovery(&self) -> bool {
         (**self).recovery()
+    }
+
+    fn watch(&self, watcher: Watcher) {
+        (**self).watch(watcher);
     }
 }
 

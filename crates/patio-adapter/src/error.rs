@@ -15,6 +15,7 @@ enum Kind {
     Unsupported(&'static str),
     Closed,
     Overloaded,
+    Disconnected,
     Failed(&'static str),
 }
 
@@ -39,6 +40,11 @@ impl AdapterError {
         Kind::Overloaded.into()
     }
 
+    /// There is no connection to the other servers now.
+    pub fn disconnected() -> Self {
+        Kind::Disconnected.into()
+    }
+
     /// `what` failed because of `source`, an error of the broker.
     pub fn failed(what: &'static str, source: impl Error + Send + Sync + 'static) -> Self {
         Self { kind: Kind::Failed(what), source: Some(Arc::new(source)) }
@@ -52,6 +58,11 @@ impl AdapterError {
     /// True when this adapter can never do it.
     pub fn is_unsupported(&self) -> bool {
         matches!(self.kind, Kind::Unsupported(_))
+    }
+
+    /// True while there is no connection to the other servers.
+    pub fn is_disconnected(&self) -> bool {
+        self.kind == Kind::Disconnected
     }
 
     /// True after [`Adapter::close`](crate::Adapter::close).
@@ -72,6 +83,7 @@ impl fmt::Display for AdapterError {
             Kind::Timeout => f.write_str("other servers did not answer in time"),
             Kind::Unsupported(operation) => write!(f, "this adapter does not support {operation}"),
             Kind::Closed => f.write_str("the adapter is closed"),
+            Kind::Disconnected => f.write_str("there is no connection to the other servers"),
             Kind::Overloaded => f.write_str("the queue towards the other servers is full"),
             Kind::Failed(what) => write!(f, "{what} failed"),
         }

@@ -29,7 +29,10 @@ pub mod memory;
 #[cfg(feature = "contract")]
 pub mod contract;
 
-pub use adapter::{AckEvent, Adapter, AdapterFactory, AllRooms, Counted, Fetched, NodeId, ServerAnswer};
+pub use adapter::{
+    AckEvent, Adapter, AdapterEvent, AdapterFactory, AllRooms, Counted, Fetched, NodeId, ServerAnswer,
+    Watcher,
+};
 pub use cluster::{Cluster, InProcess};
 pub use error::AdapterError;
 pub use local::{AnswerSink, Asked, Local, Reply};

@@ -49,6 +49,9 @@ pub trait Local: Send + Sync + 'static {
     /// The rooms that have a member here, the sockets' own ones among them.
     fn rooms(&self) -> Vec<Room>;
 
+    /// Whether somebody is in this room here. Brokers ask it before they read a message for one room.
+    fn has_room(&self, room: &str) -> bool;
+
     /// An event that another server sent to servers (`serverSideEmit`): `["name", …arguments]`. With a `reply` the
     /// sender waits for an answer.
     fn server_side_emit(&self, payload: Payload, reply: Option<Reply>);

@@ -17,7 +17,8 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 
 use crate::{
-    AdapterError, AnswerSink, Asked, NodeId, Payload, Room, SocketSnapshot, cluster::broker::Others,
+    AdapterError, AnswerSink, Asked, NodeId, Payload, Room, SocketSnapshot,
+    cluster::{Attendance, broker::Others},
 };
 
 /// Answers of a server that may arrive before its report of how many there will be.
@@ -66,6 +67,8 @@ pub(crate) struct Question {
     state: Mutex<State>,
     /// Wakes the stream; it is the only waiter.
     waker: AtomicWaker,
+    /// For questions that every server answers: who did so last.
+    attendance: Option<Arc<Attendance>>,
 }
 
 #[derive(Default)]
@@ -95,8 +98,8 @@ enum Servers {
     Unknown,
     /// They could not be counted.
     Uncountable,
-    /// That many must report.
-    Count(usize),
+    /// Of so many that many must report.
+    Count { others: usize, awaited: usize },
     /// These have not reported yet.
     Waiting(HashSet<NodeId>),
     /// The question could not be sent to them: so many are missing.
@@ -120,14 +123,23 @@ impl Default for Sockets {
 impl Question {
     /// A question whose receivers are not known yet.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), waker: AtomicWaker::new() })
+        Arc::new(Self { state: Mutex::default(), waker: AtomicWaker::new(), attendance: None })
+    }
+
+    /// A question that every server answers, so that those who did not last time are not waited for.
+    pub(crate) fn attended(attendance: Arc<Attendance>) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), waker: AtomicWaker::new(), attendance: Some(attendance) })
     }
 
     /// Says which other servers have to report.
     pub(crate) fn expect_servers(&self, others: Others) {
         let mut state = self.state.lock();
         state.servers = match others {
-            Others::Count(n) => Servers::Count(n),
+            Others::Count(others) => {
+                let attendance = self.attendance.as_ref();
+                let awaited = attendance.map_or(others, |attendance| attendance.to_await(others));
+                Servers::Count { others, awaited }
+            }
             Others::Nodes(mut nodes) => {
                 nodes.retain(|node| !state.reported.contains(node) && !state.left.contains(node));
                 Servers::Waiting(nodes)
@@ -141,7 +153,7 @@ impl Question {
     pub(crate) fn cannot_send(&self) {
         let mut state = self.state.lock();
         let n = match &state.servers {
-            Servers::Count(n) => *n,
+            Servers::Count { others, .. } => *others,
             Servers::Waiting(waiting) => waiting.len(),
             Servers::Unknown | Servers::Uncountable | Servers::Unreachable(_) => 1,
         };
@@ -268,7 +280,7 @@ impl State {
         match &self.servers {
             Servers::Unknown | Servers::Uncountable => false,
             Servers::Unreachable(_) => true,
-            Servers::Count(n) => self.reports >= *n,
+            Servers::Count { awaited, .. } => self.reports >= *awaited,
             Servers::Waiting(waiting) => waiting.is_empty(),
         }
     }
@@ -288,7 +300,7 @@ impl State {
         let servers = match &self.servers {
             // At least one: who cannot count cannot say that all have answered.
             Servers::Unknown | Servers::Uncountable => 1,
-            Servers::Count(n) => n.saturating_sub(self.reports),
+            Servers::Count { others, .. } => others.saturating_sub(self.reports),
             Servers::Waiting(waiting) => waiting.len(),
             Servers::Unreachable(n) => *n,
         };
@@ -359,6 +371,10 @@ impl Stream for Answers {
             return Poll::Ready(Some(Answer::Heard(from, heard)));
         }
         let missing = state.missing();
+        if let (Some(attendance), Servers::Count { others, .. }) = (&this.question.attendance, &state.servers)
+        {
+            attendance.note(*others, state.reports);
+        }
         drop(state);
         this.owned = None;
         Poll::Ready(Some(Answer::End(missing)))

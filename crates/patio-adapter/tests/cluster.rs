@@ -243,7 +243,7 @@ async fn answers_that_nobody_waits_for_are_counted() {
 async fn cve_2025_61765_garbage_on_the_bus() {
     let server = server(Script::default()).await;
     for _ in 0..3 {
-        server.script.inbox.get().unwrap().garbage();
+        server.script.inbox.get().unwrap().garbage(&"a test");
     }
     assert_eq!(server.adapter.stats().garbage, 3);
     assert!(server.log().is_empty() && server.sent().is_empty());
@@ -395,4 +395,39 @@ fn nothing_needs_a_runtime_until_something_waits() {
         assert_eq!(namespace.socket(&socket()).unwrap().log.len(), 2);
         assert_eq!(namespace.open_questions(), 0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_did_not_answer_is_not_waited_for_again() {
+    let server = server(Script { others: Some(Ok(Others::Count(2))), ..Script::default() }).await;
+    let last_request = || match server.script.sent.lock().last() {
+        Some(Message::FetchSockets { request, .. }) => request.clone(),
+        other => panic!("{other:?}"),
+    };
+    let answer = |request: RequestId| {
+        let sender = Sender { node: None, via: 0 };
+        let message = Message::Sockets { request, sockets: Vec::new() };
+        server.script.inbox.get().unwrap().deliver(Incoming { sender, offset: None, message });
+    };
+    // How many did not answer, and how many seconds that took.
+    let ask = async |answers: usize| {
+        let begin = Instant::now();
+        let answering = async {
+            sleep(Duration::from_millis(1)).await;
+            (0..answers).for_each(|_| answer(last_request()));
+        };
+        let (fetched, ()) = tokio::join!(server.adapter.fetch_sockets(&everyone()), answering);
+        (fetched.unwrap().missing, begin.elapsed().as_secs())
+    };
+    assert_eq!(ask(1).await, (1, 5));
+    assert_eq!(ask(1).await, (1, 0));
+    let slow = last_request();
+    assert!(server.script.inbox.get().unwrap().waits_for(&slow));
+    assert_eq!(ask(0).await, (2, 5));
+    assert_eq!(ask(0).await, (2, 0));
+    // It was only slow: all are waited for again.
+    answer(slow);
+    assert_eq!(ask(2).await, (0, 0));
+    assert_eq!(ask(1).await, (1, 5));
+    assert!(!server.script.inbox.get().unwrap().waits_for(&RequestId::new("of another server")));
 }

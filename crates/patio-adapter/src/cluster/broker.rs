@@ -7,9 +7,14 @@ use std::{
 };
 
 use futures_core::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::message::{Incoming, Message, RequestId, Sender};
-use crate::{AdapterError, NodeId, Offset, Replayed, Restored, Room, SessionRecord, counters::Counters};
+use crate::{
+    AdapterError, NodeId, Offset, Replayed, Restored, Room, SessionRecord, counters::Counters,
+    options::DEFAULT_TIMEOUT,
+};
 
 /// One namespace's place in a message system that reaches the same namespace on other servers.
 ///
@@ -49,10 +54,15 @@ pub trait Broker: Send + Sync + 'static {
         false
     }
 
-    /// Whether all servers that may be on this message system understand `query`, which Node's cluster protocol lacks.
-    fn supports(&self, query: Query) -> bool {
+    /// Whether all servers of this namespace understand `query` now, which Node's cluster protocol lacks.
+    fn supports(&self, query: Query) -> BoxFuture<'static, bool> {
         let _ = query;
-        false
+        Box::pin(std::future::ready(false))
+    }
+
+    /// How long questions to all servers wait when the caller names no time. Node's `requestsTimeout`.
+    fn requests_timeout(&self) -> Duration {
+        DEFAULT_TIMEOUT
     }
 
     /// A new id for a question.
@@ -153,17 +163,45 @@ pub trait Recovery: Send + Sync {
 pub struct Inbox {
     receiver: Weak<dyn Receive>,
     counters: Arc<Counters>,
+    log: Arc<Throttle>,
+}
+
+/// Says when something may be said again.
+#[derive(Default)]
+struct Throttle(Mutex<Option<Instant>>);
+
+impl Throttle {
+    fn due(&self, now: Instant) -> bool {
+        let mut last = self.0.lock();
+        let due = last.is_none_or(|last| now.duration_since(last) >= Duration::from_secs(60));
+        if due {
+            *last = Some(now);
+        }
+        due
+    }
 }
 
 /// The receiving side of [`Cluster`](super::Cluster), without its broker type.
 pub(super) trait Receive: Send + Sync {
     fn deliver(self: Arc<Self>, incoming: Incoming);
     fn left(&self, node: &NodeId);
+    fn waits_for(&self, request: &RequestId) -> bool;
+    fn has_room(&self, room: &str) -> bool;
 }
 
 impl Inbox {
     pub(super) fn new(receiver: Weak<dyn Receive>, counters: Arc<Counters>) -> Self {
-        Self { receiver, counters }
+        Self { receiver, counters, log: Arc::default() }
+    }
+
+    /// Whether an answer to this question means anything here. Where all servers hear all answers, most belong to others.
+    pub fn waits_for(&self, request: &RequestId) -> bool {
+        self.receiver.upgrade().is_some_and(|receiver| receiver.waits_for(request))
+    }
+
+    /// Whether a socket of this server is in the room. A message for nobody here need not be read.
+    pub fn has_room(&self, room: &str) -> bool {
+        self.receiver.upgrade().is_some_and(|receiver| receiver.has_room(room))
     }
 
     /// Handles a message, before it returns. Nothing waits in here; answers go to [`Broker::respond`]. Must not be
@@ -181,9 +219,13 @@ impl Inbox {
         }
     }
 
-    /// Counts a message that could not be understood.
-    pub fn garbage(&self) {
+    /// Counts a message that could not be understood because of `what`, and says so in the log, once a minute at most.
+    pub fn garbage(&self, what: &dyn std::fmt::Display) {
         self.counters.garbage.add();
+        if self.log.due(Instant::now()) {
+            let so_far = self.counters.garbage.get();
+            tracing::warn!(%what, so_far, "a message of another server cannot be understood");
+        }
     }
 
     /// Counts a message that was queued but could not be handed to the message system.

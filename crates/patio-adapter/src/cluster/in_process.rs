@@ -172,8 +172,8 @@ impl Broker for InProcessBroker {
         self.bus.loop_back && message.is_command()
     }
 
-    fn supports(&self, _query: Query) -> bool {
-        true
+    fn supports(&self, _query: Query) -> BoxFuture<'static, bool> {
+        Box::pin(ready(true))
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {

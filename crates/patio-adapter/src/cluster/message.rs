@@ -9,6 +9,10 @@ use compact_str::CompactString;
 
 use crate::{BroadcastOptions, NodeId, Offset, Payload, Room, SocketSnapshot};
 
+/// Names of events that servers must not send to servers: Node uses them itself, and an `error` that nobody handles ends a
+/// Node server.
+pub const SERVER_SIDE_RESERVED: [&str; 4] = ["connect", "connection", "new_namespace", "error"];
+
 /// Names one question, so that its answers find back.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RequestId(CompactString);

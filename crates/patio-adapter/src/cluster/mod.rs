@@ -5,6 +5,7 @@
 //! and is answered if it is a question. A [`Broker`] carries the messages; [`InProcess`] does between the servers of one
 //! process.
 
+mod attendance;
 pub mod broker;
 mod heartbeat;
 mod in_process;
@@ -30,9 +31,9 @@ use crate::{
     AckEvent, Adapter, AdapterError, AllRooms, BroadcastOptions, Counted, Fetched, Local, NodeId, Offset,
     Payload, Replayed, Restored, Room, ServerAnswer, SessionRecord, acks,
     counters::{Counters, Stats},
-    options::DEFAULT_TIMEOUT,
     question::{Answer, Answers, Counting, Heard, Question},
 };
+pub(crate) use attendance::Attendance;
 pub use broker::Broker;
 use broker::{Inbox, Membership, Others, Query};
 use heartbeat::Members;
@@ -55,6 +56,7 @@ struct Inner<B> {
     counters: Arc<Counters>,
     requests: Arc<Requests>,
     foreign: Foreign,
+    attendance: Arc<Attendance>,
     /// The other servers, if they are known by their heartbeats.
     members: Option<Members>,
     keeper: Keeper,
@@ -75,6 +77,7 @@ impl<B: Broker> Cluster<B> {
             counters: Arc::default(),
             requests: Arc::default(),
             foreign: Foreign::default(),
+            attendance: Arc::default(),
             members,
             keeper: Keeper::default(),
             closed: AtomicBool::new(false),
@@ -164,7 +167,7 @@ impl<B: Broker> Adapter for Cluster<B> {
         if inner.is_alone(options) {
             return acks::local_only(inner.local.upgrade(), node, payload, options, inner.counters.clone());
         }
-        let (id, question, registration) = inner.open_question();
+        let (id, question, registration) = inner.open_question(Question::new());
         let asked =
             inner.local.upgrade().map(|local| local.broadcast_with_ack(payload, options, question.sink()));
         question.expect_sockets(Some(node), asked.as_ref().map_or(&[], |asked| asked.sids()));
@@ -215,7 +218,7 @@ impl<B: Broker> Adapter for Cluster<B> {
         let options = options.clone();
         async move {
             let mut sockets = inner.own(&options, |local| local.count(&options));
-            let understood = inner.broker.supports(Query::Count);
+            let understood = !inner.is_alone(&options) && inner.broker.supports(Query::Count).await;
             let query = |request| match understood {
                 true => Message::CountSockets { request, options: options.clone() },
                 false => Message::FetchSockets { request, options: options.clone() },
@@ -235,7 +238,7 @@ impl<B: Broker> Adapter for Cluster<B> {
     fn all_rooms(&self) -> BoxFuture<'static, Result<AllRooms, AdapterError>> {
         let inner = self.inner.clone();
         async move {
-            if !inner.broker.supports(Query::AllRooms) {
+            if !inner.broker.supports(Query::AllRooms).await {
                 return Err(AdapterError::unsupported("a list of all rooms"));
             }
             let mut rooms = inner.own(&BroadcastOptions::everyone(), |local| local.rooms());
@@ -270,7 +273,7 @@ impl<B: Broker> Adapter for Cluster<B> {
         if inner.is_closed() {
             return Box::pin(futures_util::stream::empty());
         }
-        let (id, question, registration) = inner.open_question();
+        let (id, question, registration) = inner.open_question(Question::new());
         question.no_sockets();
         let message = Message::ServerSideEmit { payload: payload.clone(), request: Some(id) };
         let counting = inner.ask(&question, &message);
@@ -413,9 +416,9 @@ impl<B: Broker> Inner<B> {
         }
     }
 
-    fn open_question(&self) -> (RequestId, Arc<Question>, Registration) {
+    fn open_question(&self, question: Arc<Question>) -> (RequestId, Arc<Question>, Registration) {
         let id = self.broker.request_id();
-        let (question, registration) = self.requests.open(id.clone());
+        let (question, registration) = self.requests.open(id.clone(), question);
         (id, question, registration)
     }
 
@@ -444,15 +447,17 @@ impl<B: Broker> Inner<B> {
         if options.is_nobody() || self.is_alone(options) {
             return Ok(0);
         }
-        let deadline = acks::deadline(options.flags.timeout.unwrap_or(DEFAULT_TIMEOUT));
-        let (id, question, registration) = self.open_question();
+        let deadline =
+            acks::deadline(options.flags.timeout.unwrap_or_else(|| self.broker.requests_timeout()));
+        // Every server answers such a question: one that did not is not waited for again.
+        let (id, question, registration) = self.open_question(Question::attended(self.attendance.clone()));
         question.no_sockets();
         let others = timeout_at(deadline, self.others()).await.map_err(|_| AdapterError::timeout())??;
         if others.is_empty() {
             return Ok(0);
         }
         question.expect_servers(others);
-        self.publish(&query(id))?;
+        self.publish(&query(id.clone()))?;
         let mut answers = Answers::new(question, deadline, None, Box::new(registration));
         while let Some(answer) = answers.next().await {
             match answer {
@@ -460,6 +465,7 @@ impl<B: Broker> Inner<B> {
                 Answer::End(missing) => {
                     if missing.servers > 0 {
                         self.counters.incomplete_requests.add();
+                        self.attendance.ended(id);
                     }
                     return Ok(missing.servers);
                 }

@@ -77,6 +77,14 @@ impl<B: Broker> Receive for Inner<B> {
         }
         self.requests.server_left(node);
     }
+
+    fn waits_for(&self, request: &RequestId) -> bool {
+        self.requests.is_open(request) || self.attendance.is_awaited_no_more(request)
+    }
+
+    fn has_room(&self, room: &str) -> bool {
+        self.local.upgrade().is_some_and(|local| local.has_room(room))
+    }
 }
 
 impl<B: Broker> Inner<B> {
@@ -97,6 +105,7 @@ impl<B: Broker> Inner<B> {
         if !self.requests.hear(request, sender.node.clone(), heard) {
             tracing::debug!(?request, node = ?sender.node, "an answer that nobody waits for");
             self.counters.stray_answers.add();
+            self.attendance.came_late(request);
         }
     }
 

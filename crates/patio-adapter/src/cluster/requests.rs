@@ -25,8 +25,11 @@ pub(super) struct Requests {
 
 impl Requests {
     /// Opens a question, until the registration is dropped.
-    pub(super) fn open(self: &Arc<Self>, id: RequestId) -> (Arc<Question>, Registration) {
-        let question = Question::new();
+    pub(super) fn open(
+        self: &Arc<Self>,
+        id: RequestId,
+        question: Arc<Question>,
+    ) -> (Arc<Question>, Registration) {
         self.open.lock().insert(id.clone(), question.clone());
         (question, Registration { requests: self.clone(), id })
     }
@@ -45,6 +48,10 @@ impl Requests {
 
     pub(super) fn len(&self) -> usize {
         self.open.lock().len()
+    }
+
+    pub(super) fn is_open(&self, id: &RequestId) -> bool {
+        self.open.lock().contains_key(id)
     }
 }
 

@@ -262,6 +262,10 @@ impl Local for TestNamespace {
         self.state.lock().rooms().into_iter().collect()
     }
 
+    fn has_room(&self, room: &str) -> bool {
+        self.state.lock().sockets.values().any(|socket| socket.rooms.contains(room))
+    }
+
     fn server_side_emit(&self, payload: Payload, reply: Option<Reply>) {
         let answer = {
             let mut state = self.state.lock();

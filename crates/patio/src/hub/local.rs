@@ -116,6 +116,10 @@ impl Local for Hub {
         self.rooms.lock().names()
     }
 
+    fn has_room(&self, room: &str) -> bool {
+        self.rooms.lock().room_len(room) > 0
+    }
+
     fn server_side_emit(&self, payload: Payload, reply: Option<Reply>) {
         let declared = self.declared.load();
         let name = payload.event_name().unwrap_or_default();

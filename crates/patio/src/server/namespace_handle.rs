@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use patio_adapter::{AdapterError, AllRooms, BroadcastOptions, Room, ServerAnswer, counters::Stats};
+use patio_adapter::{
+    AdapterError, AllRooms, BroadcastOptions, Room, ServerAnswer, cluster::message::SERVER_SIDE_RESERVED,
+    counters::Stats,
+};
 use patio_proto::payload::{ArgsError, Payload};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -125,9 +128,6 @@ pub struct ServerAnswers<R> {
     /// How many servers did not answer in time.
     pub missing: usize,
 }
-
-/// Names that Node's servers use themselves: an unhandled `error` ends one.
-const SERVER_SIDE_RESERVED: [&str; 4] = ["connect", "connection", "new_namespace", "error"];
 
 fn server_side_payload<T: Serialize + ?Sized>(event: &str, data: &T) -> Result<Payload, EmitError> {
     if SERVER_SIDE_RESERVED.contains(&event) {

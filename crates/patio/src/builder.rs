@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use ::http::{HeaderMap, request::Parts};
 use hashbrown::HashMap;
 use patio_adapter::{
-    AdapterFactory,
+    AdapterError, AdapterFactory,
     memory::{Memory, MemoryRecovery},
 };
 use patio_proto::{encode::Parser, engine::Transport};
@@ -214,6 +214,20 @@ impl ServerBuilder {
         self
     }
 
+    /// Hears that the connection to other servers is lost or could not be made, once each time: until
+    /// [`on_adapter_reconnected`](Self::on_adapter_reconnected), clients of this server hear nothing from the others.
+    pub fn on_adapter_error(mut self, listener: impl Fn(&AdapterError) + Send + Sync + 'static) -> Self {
+        self.hooks.adapter_error = Some(Arc::new(listener));
+        self
+    }
+
+    /// Hears that the connection to other servers is there again, with everything subscribed. What they sent meanwhile is
+    /// lost, so this is the time to have clients load anew what they show.
+    pub fn on_adapter_reconnected(mut self, listener: impl Fn() + Send + Sync + 'static) -> Self {
+        self.hooks.adapter_reconnected = Some(Arc::new(listener));
+        self
+    }
+
     /// Keeps what a client needs to come back after a lost connection as if nothing had happened: its id, rooms and
     /// data, and what was sent to it meanwhile. Default: off. `connectionStateRecovery` in Socket.IO.
     pub fn connection_state_recovery(mut self, recovery: ConnectionStateRecovery) -> Self {
@@ -287,7 +301,7 @@ impl ServerBuilder {
         let shared = Shared {
             hubs: RwLock::new(HashMap::new()),
             parents: RwLock::default(),
-            adapter,
+            adapter: Arc::clone(&adapter),
             waiting: AtomicBool::new(false),
             state,
             pickers,
@@ -295,6 +309,7 @@ impl ServerBuilder {
             hooks,
         };
         let server = Server::from_engine(Arc::new(Engine::new(config, shared)));
+        server.watch(&*adapter);
         for (name, namespace) in namespaces {
             server.of(name).declare(namespace);
         }

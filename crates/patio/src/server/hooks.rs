@@ -1,7 +1,8 @@
-//! What the application wants to hear of: namespaces that are made, handlers that fail.
+//! What the application wants to hear of: namespaces that are made, handlers that fail, the connection to other servers.
 
 use std::sync::Arc;
 
+use patio_adapter::{AdapterError, AdapterEvent, AdapterFactory};
 use patio_proto::payload::Payload;
 
 use super::{NamespaceHandle, Server};
@@ -12,9 +13,13 @@ use crate::{handler::HandlerError, refusal::Refusal, socket::Socket, sync::RwLoc
 pub(crate) struct Hooks {
     pub(crate) handler_error: Option<HandlerErrorHook>,
     pub(crate) new_namespace: RwLock<Vec<NamespaceHook>>,
+    pub(crate) adapter_error: Option<AdapterErrorHook>,
+    pub(crate) adapter_reconnected: Option<AdapterReconnectedHook>,
 }
 
 pub(crate) type HandlerErrorHook = Arc<dyn Fn(&FailedHandler<'_>) + Send + Sync>;
+pub(crate) type AdapterErrorHook = Arc<dyn Fn(&AdapterError) + Send + Sync>;
+pub(crate) type AdapterReconnectedHook = Arc<dyn Fn() + Send + Sync>;
 pub(crate) type NamespaceHook = Arc<dyn Fn(&NamespaceHandle) + Send + Sync>;
 
 /// A handler that failed, or an event that a middleware refused, for
@@ -31,6 +36,36 @@ pub struct FailedHandler<'a> {
 }
 
 impl Server {
+    /// Hears of the connection to other servers, for as long as this server lives.
+    pub(crate) fn watch(&self, adapter: &dyn AdapterFactory) {
+        let engine = Arc::downgrade(&self.0);
+        adapter.watch(Arc::new(move |event| {
+            if let Some(engine) = engine.upgrade() {
+                Self::from_engine(engine).hear_of_adapter(event);
+            }
+        }));
+    }
+
+    fn hear_of_adapter(&self, event: &AdapterEvent) {
+        let (counters, hooks) = (&self.0.counters, &self.0.shared.hooks);
+        match event {
+            AdapterEvent::Failed(error) => {
+                counters.adapter_errors.add(1);
+                tracing::warn!(?error, "the connection to other servers is lost");
+                if let Some(hook) = &hooks.adapter_error {
+                    counters.guard(|| hook(error));
+                }
+            }
+            AdapterEvent::Reconnected => {
+                tracing::info!("the connection to other servers is there again");
+                if let Some(hook) = &hooks.adapter_reconnected {
+                    counters.guard(|| hook());
+                }
+            }
+            _ => {}
+        }
+    }
+
     pub(crate) fn handler_failed(&self, socket: &Socket, event: Option<&str>, error: &HandlerError) {
         let counters = &self.0.counters;
         match error {

@@ -1,0 +1,395 @@
+//! Redis as this crate needs it: for each server one connection to publish and ask, and one that subscribes. The only file
+//! that names the client library.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_core::future::BoxFuture;
+use futures_util::StreamExt;
+use patio_adapter::AdapterError;
+use redis::{
+    AsyncConnectionConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo, Msg, ProtocolVersion, PushInfo,
+    PushKind, RedisError, RedisResult, Value,
+    aio::{MultiplexedConnection, PubSubSink, SendError},
+    io::tcp::TcpSettings,
+    sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
+};
+use tokio::{sync::Mutex, task::JoinHandle, time::timeout};
+
+use crate::connect::{ConnectOptions, Server};
+
+/// How long making a connection, or an answer to a command, may take. A server that stalls for less loses nothing.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// There is no connection to Redis, or none that will do.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct ConnectError {
+    what: &'static str,
+    #[source]
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl ConnectError {
+    fn new(what: &'static str) -> impl FnOnce(RedisError) -> Self {
+        move |source| Self { what, source: source.into() }
+    }
+}
+
+/// A command failed.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct CommandError(#[from] RedisError);
+
+impl CommandError {
+    /// Whether the connection is of no more use. Otherwise the server refused this one command.
+    pub(crate) fn is_fatal(&self) -> bool {
+        self.0.is_unrecoverable_error() || self.0.is_io_error() || self.0.is_timeout()
+    }
+}
+
+impl From<CommandError> for AdapterError {
+    fn from(error: CommandError) -> Self {
+        if error.0.is_timeout() { Self::timeout() } else { Self::failed("a command to Redis", error) }
+    }
+}
+
+/// Who hears what arrives at a subscriber. Called in the task that reads the connection: it must not block.
+pub(crate) trait Receive: Send + Sync + 'static {
+    /// A message on `channel`, to which `subscription` led.
+    fn message(&self, subscription: Subscription<'_>, channel: &[u8], payload: Bytes);
+
+    /// Nothing more comes.
+    fn lost(&self);
+}
+
+/// The name of a channel, or a pattern for names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subscription<'a> {
+    Channel(&'a [u8]),
+    Pattern(&'a [u8]),
+}
+
+/// What is done to subscriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Subscribe,
+    Unsubscribe,
+    PatternSubscribe,
+    PatternUnsubscribe,
+}
+
+/// Makes connections to a server of Redis.
+pub(crate) struct Client {
+    source: Source,
+    resp2: bool,
+}
+
+/// How the server is found.
+enum Source {
+    Known(redis::Client),
+    /// Locked while the sentinels are asked.
+    Sentinel(Mutex<SentinelClient>),
+}
+
+impl Client {
+    pub(crate) fn new(options: &ConnectOptions) -> Result<Self, ConnectError> {
+        Ok(Self {
+            source: source(options).map_err(ConnectError::new("these are no options to connect with"))?,
+            resp2: options.resp2,
+        })
+    }
+
+    /// Makes both connections, to the same server.
+    pub(crate) async fn connect(&self, receive: Arc<dyn Receive>) -> Result<Connections, ConnectError> {
+        self.in_time(async {
+            let client = self.client().await?;
+            let subscriber = match self.resp2 {
+                false => Subscriber::pushed(&client, receive).await?,
+                true => Subscriber::streamed(&client, receive).await?,
+            };
+            let publisher = client.get_multiplexed_async_connection_with_config(&config()).await?;
+            Ok(Connections { publisher: Publisher(publisher), subscriber })
+        })
+        .await
+    }
+
+    /// Makes only the one that publishes.
+    pub(crate) async fn publisher(&self) -> Result<Publisher, ConnectError> {
+        self.in_time(async {
+            let client = self.client().await?;
+            client.get_multiplexed_async_connection_with_config(&config()).await.map(Publisher)
+        })
+        .await
+    }
+
+    async fn client(&self) -> RedisResult<redis::Client> {
+        match &self.source {
+            Source::Known(client) => Ok(client.clone()),
+            Source::Sentinel(sentinels) => sentinels.lock().await.async_get_client().await,
+        }
+    }
+
+    async fn in_time<T>(
+        &self,
+        connecting: impl Future<Output = RedisResult<T>> + Send,
+    ) -> Result<T, ConnectError> {
+        // Boxed: the library's futures are so deeply nested that those of users would be too deep for the compiler.
+        let connecting: BoxFuture<'_, RedisResult<T>> = Box::pin(connecting);
+        let connected = timeout(PATIENCE, connecting).await;
+        let connected =
+            connected.unwrap_or_else(|_| Err((ErrorKind::Io, "it did not answer in time").into()));
+        connected.map_err(ConnectError::new(match self.resp2 {
+            false => "cannot connect to Redis with RESP3, the protocol of 6.0 and newer",
+            true => "cannot connect to Redis",
+        }))
+    }
+}
+
+fn source(options: &ConnectOptions) -> RedisResult<Source> {
+    let protocol = if options.resp2 { ProtocolVersion::RESP2 } else { ProtocolVersion::RESP3 };
+    let tcp = || TcpSettings::default().set_nodelay(true);
+    let ConnectOptions { username, password, .. } = options;
+    match &options.server {
+        Server::Url(url) => {
+            let info = url.as_str().into_connection_info()?;
+            let mut settings = info.redis_settings().clone().set_protocol(protocol);
+            // One command less, and one right less.
+            settings = settings.set_skip_set_lib_name();
+            if let Some(username) = username {
+                settings = settings.set_username(username);
+            }
+            if let Some(password) = password {
+                settings = settings.set_password(password);
+            }
+            open(info.set_redis_settings(settings).set_tcp_settings(tcp()), options).map(Source::Known)
+        }
+        Server::Sentinel { addresses, master } => {
+            let addresses =
+                addresses.iter().map(|address| sentinel(address)).collect::<RedisResult<Vec<_>>>()?;
+            let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?
+                .set_client_to_redis_protocol(protocol)
+                .set_client_to_redis_tcp_settings(tcp());
+            if let Some(username) = username {
+                builder = builder.set_client_to_redis_username(username);
+            }
+            if let Some(password) = password {
+                builder = builder.set_client_to_redis_password(password);
+            }
+            if let Some(password) = &options.sentinel_password {
+                builder = builder.set_client_to_sentinel_password(password);
+            }
+            Ok(Source::Sentinel(Mutex::new(encrypted(builder, options)?.build()?)))
+        }
+    }
+}
+
+fn sentinel(address: &str) -> RedisResult<ConnectionAddr> {
+    let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let (host, port) = parts.ok_or((ErrorKind::InvalidClientConfig, "a sentinel's address is host:port"))?;
+    Ok(ConnectionAddr::Tcp(host.to_owned(), port))
+}
+
+#[cfg(feature = "tls")]
+fn open(info: redis::ConnectionInfo, options: &ConnectOptions) -> RedisResult<redis::Client> {
+    match info.addr() {
+        ConnectionAddr::TcpTls { .. } => {
+            choose_crypto();
+            redis::Client::build_with_tls(info, certificates(options))
+        }
+        _ => redis::Client::open(info),
+    }
+}
+
+#[cfg(feature = "tls")]
+fn encrypted(builder: SentinelClientBuilder, options: &ConnectOptions) -> RedisResult<SentinelClientBuilder> {
+    if !options.tls.on {
+        return Ok(builder);
+    }
+    choose_crypto();
+    Ok(builder
+        .set_client_to_redis_tls_mode(redis::TlsMode::Secure)
+        .set_client_to_redis_certificates(certificates(options)))
+}
+
+#[cfg(feature = "tls")]
+fn certificates(options: &ConnectOptions) -> redis::TlsCertificates {
+    let client = options.tls.client.clone();
+    redis::TlsCertificates {
+        client_tls: client
+            .map(|(client_cert, client_key)| redis::ClientTlsConfig { client_cert, client_key }),
+        root_cert: options.tls.root_certificates.clone(),
+    }
+}
+
+/// The client library takes the process' own cryptography. Where there is none yet, it is ring.
+#[cfg(feature = "tls")]
+fn choose_crypto() {
+    // An error says that somebody was faster, whose choice is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+#[cfg(not(feature = "tls"))]
+fn open(info: redis::ConnectionInfo, _options: &ConnectOptions) -> RedisResult<redis::Client> {
+    redis::Client::open(info)
+}
+
+#[cfg(not(feature = "tls"))]
+fn encrypted(builder: SentinelClientBuilder, options: &ConnectOptions) -> RedisResult<SentinelClientBuilder> {
+    match options.tls.on {
+        true => Err((ErrorKind::InvalidClientConfig, "TLS needs the feature `tls`").into()),
+        false => Ok(builder),
+    }
+}
+
+fn config() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE))
+}
+
+/// The two connections of a server. Dropping them closes them.
+pub(crate) struct Connections {
+    pub(crate) publisher: Publisher,
+    pub(crate) subscriber: Subscriber,
+}
+
+/// Publishes and asks. Clones share the connection.
+#[derive(Clone)]
+pub(crate) struct Publisher(MultiplexedConnection);
+
+impl Publisher {
+    /// Publishes in this order, in one go.
+    pub(crate) async fn publish<'a>(
+        &self,
+        messages: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<(), CommandError> {
+        let mut pipeline = redis::pipe();
+        for (channel, payload) in messages {
+            pipeline.cmd("PUBLISH").arg(channel).arg(payload).ignore();
+        }
+        let mut connection = self.0.clone();
+        // Boxed for the same reason, once for many messages.
+        let published: BoxFuture<'_, RedisResult<()>> = Box::pin(pipeline.exec_async(&mut connection));
+        Ok(published.await?)
+    }
+
+    /// How many connections subscribe to each of these channels by its name.
+    pub(crate) async fn subscribers<const N: usize>(
+        &self,
+        channels: [&[u8]; N],
+    ) -> Result<[usize; N], CommandError> {
+        let mut command = redis::cmd("PUBSUB");
+        command.arg("NUMSUB").arg(&channels[..]);
+        let counts: Vec<(Vec<u8>, usize)> = command.query_async(&mut self.0.clone()).await?;
+        Ok(channels.map(|channel| counts.iter().find(|(name, _)| name == channel).map_or(0, |(_, n)| *n)))
+    }
+
+    pub(crate) async fn ping(&self) -> Result<(), CommandError> {
+        Ok(redis::cmd("PING").exec_async(&mut self.0.clone()).await?)
+    }
+}
+
+/// Holds subscriptions. What they bring goes to its [`Receive`].
+pub(crate) struct Subscriber(Kind);
+
+enum Kind {
+    /// RESP3: messages are handed over where they are read.
+    Pushed(MultiplexedConnection),
+    /// RESP2: a connection that knows only subscriptions.
+    Streamed { sink: Mutex<PubSubSink>, reader: JoinHandle<()> },
+}
+
+impl Subscriber {
+    async fn pushed(client: &redis::Client, receive: Arc<dyn Receive>) -> RedisResult<Self> {
+        let config = config().set_push_sender(move |push: PushInfo| {
+            hand_on(&*receive, push);
+            // An error would be no way to say anything: the library goes on as before.
+            Ok::<_, SendError>(())
+        });
+        client.get_multiplexed_async_connection_with_config(&config).await.map(Kind::Pushed).map(Self)
+    }
+
+    async fn streamed(client: &redis::Client, receive: Arc<dyn Receive>) -> RedisResult<Self> {
+        let (sink, mut messages) = client.get_async_pubsub().await?.split();
+        let reader = tokio::spawn(async move {
+            while let Some(message) = messages.next().await {
+                hand_on_message(&*receive, &message);
+            }
+            receive.lost();
+        });
+        Ok(Self(Kind::Streamed { sink: Mutex::new(sink), reader }))
+    }
+
+    /// Subscribes or unsubscribes, and waits until the server has confirmed it.
+    pub(crate) async fn change(&self, verb: Verb, names: &[Vec<u8>]) -> Result<(), CommandError> {
+        match &self.0 {
+            Kind::Pushed(connection) => {
+                let mut connection = connection.clone();
+                match verb {
+                    Verb::Subscribe => connection.subscribe(names).await?,
+                    Verb::Unsubscribe => connection.unsubscribe(names).await?,
+                    Verb::PatternSubscribe => connection.psubscribe(names).await?,
+                    Verb::PatternUnsubscribe => connection.punsubscribe(names).await?,
+                }
+            }
+            Kind::Streamed { sink, .. } => {
+                let mut sink = sink.lock().await;
+                match verb {
+                    Verb::Subscribe => sink.subscribe(names).await?,
+                    Verb::Unsubscribe => sink.unsubscribe(names).await?,
+                    Verb::PatternSubscribe => sink.psubscribe(names).await?,
+                    Verb::PatternUnsubscribe => sink.punsubscribe(names).await?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn ping(&self) -> Result<(), CommandError> {
+        match &self.0 {
+            Kind::Pushed(connection) => Ok(redis::cmd("PING").exec_async(&mut connection.clone()).await?),
+            Kind::Streamed { sink, .. } => {
+                let answered = timeout(PATIENCE, async { sink.lock().await.ping::<Value>().await }).await;
+                let late = |_| RedisError::from((ErrorKind::Io, "no answer to a ping"));
+                Ok(answered.map_err(late)?.map(drop)?)
+            }
+        }
+    }
+}
+
+impl Drop for Kind {
+    fn drop(&mut self) {
+        if let Self::Streamed { reader, .. } = self {
+            reader.abort();
+        }
+    }
+}
+
+fn hand_on(receive: &dyn Receive, PushInfo { kind, data }: PushInfo) {
+    let mut parts = data.into_iter().map(|part| match part {
+        Value::BulkString(bytes) => bytes,
+        Value::SimpleString(text) => text.into_bytes(),
+        _ => Vec::new(),
+    });
+    let mut next = || parts.next().unwrap_or_default();
+    match kind {
+        PushKind::Message => {
+            let (channel, payload) = (next(), next());
+            receive.message(Subscription::Channel(&channel), &channel, payload.into());
+        }
+        PushKind::PMessage => {
+            let (pattern, channel, payload) = (next(), next(), next());
+            receive.message(Subscription::Pattern(&pattern), &channel, payload.into());
+        }
+        PushKind::Disconnection => receive.lost(),
+        _ => {}
+    }
+}
+
+fn hand_on_message(receive: &dyn Receive, message: &Msg) {
+    let channel: Vec<u8> = message.get_channel().unwrap_or_default();
+    let payload = Bytes::copy_from_slice(message.get_payload_bytes());
+    match message.get_pattern::<Option<Vec<u8>>>() {
+        Ok(Some(pattern)) => receive.message(Subscription::Pattern(&pattern), &channel, payload),
+        _ => receive.message(Subscription::Channel(&channel), &channel, payload),
+    }
+}

@@ -1,0 +1,225 @@
+//! Emits to the clients of a cluster from a process that is no server of it: `@socket.io/redis-emitter`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use patio_adapter::{
+    AdapterError, BroadcastOptions, IntoRooms, NodeId, Payload,
+    cluster::{Message, message::SERVER_SIDE_RESERVED},
+};
+use patio_proto::{decode::RESERVED_EVENTS, payload::EncodeError};
+use serde::Serialize;
+use tokio::sync::Mutex;
+
+use crate::{
+    ConnectOptions, Dialect,
+    client::{Client, ConnectError, Publisher},
+    pubsub::Channels,
+    wire::classic::Encoder,
+};
+
+/// The name by which emitters go among servers.
+const NAME: &str = "emitter";
+
+/// Emits to the clients of all servers that use [`PubSub`](crate::PubSub) or `@socket.io/redis-adapter`: from a worker, a
+/// cron job, an API that has no Socket.IO server. `Emitter` of `@socket.io/redis-emitter`.
+///
+/// Clones share one connection, which is made when it is first needed, and anew after a loss. Each call waits until Redis has
+/// taken the message; how many servers hear it, nobody knows.
+///
+/// ```no_run
+/// use patio_redis::Emitter;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let io = Emitter::new("redis://127.0.0.1")?;
+/// io.to("orders").except("admins").emit("order", &("created", 42)).await?;
+/// io.of("/chat").to("user-7").disconnect_sockets(true).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+#[must_use = "nothing happens before `emit` or another operation"]
+pub struct Emitter {
+    connection: Arc<Connection>,
+    key: Arc<str>,
+    dialect: Dialect,
+    namespace: Arc<str>,
+    options: BroadcastOptions,
+}
+
+/// The one connection, if there is one.
+struct Connection {
+    client: Client,
+    publisher: Mutex<Option<Publisher>>,
+}
+
+/// Nothing was emitted, or it is not known whether it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitterError {
+    /// The name of the event is used by Socket.IO itself.
+    #[error("the event name `{0}` is reserved")]
+    Reserved(String),
+    /// The data cannot be serialised.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// There is no connection to Redis.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Redis did not take the message, or not in time.
+    #[error(transparent)]
+    Publish(#[from] AdapterError),
+}
+
+impl Emitter {
+    /// An emitter to everyone in the main namespace, over the Redis server at a [URL](ConnectOptions::url) or as
+    /// [`ConnectOptions`] say. Error: the options are none.
+    pub fn new(options: impl Into<ConnectOptions>) -> Result<Self, ConnectError> {
+        let connection = Connection { client: Client::new(&options.into())?, publisher: Mutex::new(None) };
+        Ok(Self {
+            connection: Arc::new(connection),
+            key: "socket.io".into(),
+            dialect: Dialect::default(),
+            namespace: "/".into(),
+            options: BroadcastOptions::everyone(),
+        })
+    }
+
+    /// What all channels of the servers begin with. Default: `socket.io`. `key` in Node.
+    pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// The version of the oldest server. Default: [`Dialect::V8`].
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
+    /// Everyone in another namespace; a slash in front is added where it is missing. `of(namespace)` in Socket.IO.
+    pub fn of(&self, namespace: &str) -> Self {
+        let namespace =
+            if namespace.starts_with('/') { namespace.into() } else { format!("/{namespace}").into() };
+        Self { namespace, options: BroadcastOptions::everyone(), ..self.clone() }
+    }
+
+    /// Adds rooms: sockets in any of them are reached, each once. An empty list reaches nobody. `to(rooms)` in Socket.IO.
+    pub fn to(&self, rooms: impl IntoRooms) -> Self {
+        let mut emitter = self.clone();
+        emitter.options.add_rooms(rooms);
+        emitter
+    }
+
+    /// Leaves out the sockets in any of these rooms. `except(rooms)` in Socket.IO.
+    pub fn except(&self, rooms: impl IntoRooms) -> Self {
+        let emitter = self.clone();
+        Self { options: emitter.options.except(rooms), ..emitter }
+    }
+
+    /// Drops the event for a receiver to whom it cannot be written at once. `volatile` in Socket.IO.
+    pub fn volatile(&self) -> Self {
+        let mut emitter = self.clone();
+        emitter.options.flags.volatile = true;
+        emitter
+    }
+
+    /// Whether the event is worth being compressed, where that is on. `compress(value)` in Socket.IO.
+    pub fn compress(&self, compress: bool) -> Self {
+        let mut emitter = self.clone();
+        emitter.options.flags.compress = Some(compress);
+        emitter
+    }
+
+    /// Sends an event to the chosen sockets; a tuple is several arguments. Errors: a reserved name, data that cannot be
+    /// serialised, Redis. `emit(event, ...args)` in Socket.IO.
+    pub async fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), EmitterError> {
+        let payload = payload(event, data, &RESERVED_EVENTS)?;
+        let Self { options, .. } = self;
+        if options.is_nobody() {
+            return Ok(());
+        }
+        let channels = self.channels();
+        let channel = match options.single_room() {
+            Some(room) => channels.room(room),
+            None => channels.broadcasts.clone(),
+        };
+        self.publish(channel, self.encoder().broadcast(&payload, options)?).await
+    }
+
+    /// Makes the chosen sockets join rooms. `socketsJoin(rooms)` in Socket.IO.
+    pub async fn sockets_join(&self, rooms: impl IntoRooms) -> Result<(), EmitterError> {
+        let rooms = rooms.into_rooms().into_vec();
+        self.request(Message::Join { options: self.options.clone(), rooms }).await
+    }
+
+    /// Makes the chosen sockets leave rooms. `socketsLeave(rooms)` in Socket.IO.
+    pub async fn sockets_leave(&self, rooms: impl IntoRooms) -> Result<(), EmitterError> {
+        let rooms = rooms.into_rooms().into_vec();
+        self.request(Message::Leave { options: self.options.clone(), rooms }).await
+    }
+
+    /// Disconnects the chosen sockets; with `close`, closes their connections. `disconnectSockets(close)` in Socket.IO.
+    pub async fn disconnect_sockets(&self, close: bool) -> Result<(), EmitterError> {
+        self.request(Message::Disconnect { options: self.options.clone(), close }).await
+    }
+
+    /// Sends an event to the servers themselves, whatever rooms were chosen. Errors: as [`emit`](Self::emit), and a name that
+    /// would end a Node server. `serverSideEmit(event, ...args)` in Socket.IO.
+    pub async fn server_side_emit<T: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        data: &T,
+    ) -> Result<(), EmitterError> {
+        let payload = payload(event, data, &SERVER_SIDE_RESERVED)?;
+        let bytes = self.encoder().request(&Message::ServerSideEmit { payload, request: None })?;
+        self.publish(self.channels().requests, bytes).await
+    }
+
+    async fn request(&self, message: Message) -> Result<(), EmitterError> {
+        if self.options.is_nobody() {
+            return Ok(());
+        }
+        self.publish(self.channels().requests, self.encoder().request(&message)?).await
+    }
+
+    fn channels(&self) -> Channels {
+        Channels::new(&self.key, &self.namespace, &NodeId::new(NAME))
+    }
+
+    fn encoder(&self) -> Encoder {
+        Encoder {
+            node: NodeId::new(NAME),
+            namespace: self.namespace.as_ref().to_owned(),
+            dialect: self.dialect,
+        }
+    }
+
+    async fn publish(&self, channel: Bytes, payload: Bytes) -> Result<(), EmitterError> {
+        let publisher = self.connection.publisher().await?;
+        let message = std::iter::once((&channel[..], &payload[..]));
+        if let Err(error) = publisher.publish(message).await {
+            if error.is_fatal() {
+                *self.connection.publisher.lock().await = None;
+            }
+            return Err(AdapterError::from(error).into());
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    async fn publisher(&self) -> Result<Publisher, ConnectError> {
+        let mut publisher = self.publisher.lock().await;
+        if let Some(publisher) = &*publisher {
+            return Ok(publisher.clone());
+        }
+        Ok(publisher.insert(self.client.publisher().await?).clone())
+    }
+}
+
+fn payload<T: Serialize + ?Sized>(event: &str, data: &T, reserved: &[&str]) -> Result<Payload, EmitterError> {
+    if reserved.contains(&event) {
+        return Err(EmitterError::Reserved(event.to_owned()));
+    }
+    Ok(Payload::event(event, data)?)
+}

@@ -1,0 +1,473 @@
+//! The connection of one server to Redis, shared by its namespaces: made and made again, with everything subscribed that
+//! they want.
+//!
+//! Namespaces say what they want to hear ([`Link::want`]); one task, the keeper, makes it so: it connects, subscribes what
+//! is not confirmed yet, unsubscribes what is wanted no more, publishes what is queued, and looks whether Redis still
+//! answers. It begins with the first namespace and ends with the last.
+
+use std::{
+    collections::HashMap,
+    future::pending,
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use patio_adapter::{AdapterError, AdapterEvent, Watcher};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+    time::{sleep, timeout},
+};
+
+use crate::{
+    client::{
+        Client, CommandError, ConnectError, Connections, Publisher, Receive, Subscriber, Subscription, Verb,
+    },
+    queue::{Publication, Queue},
+};
+
+/// How often Redis is asked whether it is still there.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a namespace that closes waits for its last messages and its unsubscribing.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many names one command subscribes.
+const NAMES: usize = 500;
+
+/// Who hears what arrives for a subscription. Called in the task that reads from Redis: it must not block.
+pub(crate) trait Route: Send + Sync + 'static {
+    fn receive(&self, channel: &[u8], payload: Bytes);
+}
+
+/// The connection of one server.
+pub(crate) struct Link {
+    client: Client,
+    queue: Queue,
+    table: RwLock<Table>,
+    publisher: Mutex<Option<Publisher>>,
+    watchers: Mutex<Vec<Watcher>>,
+    /// The table has changed.
+    changed: Notify,
+    /// Up to which change of the table Redis has confirmed everything.
+    confirmed: watch::Sender<u64>,
+}
+
+/// What is subscribed, or is to be.
+#[derive(Default)]
+struct Table {
+    channels: Names,
+    patterns: Names,
+    /// Counts the changes.
+    version: u64,
+    /// Whether there is a keeper.
+    kept: bool,
+}
+
+impl Table {
+    /// Whether nobody wants anything.
+    fn is_empty(&self) -> bool {
+        self.channels.wanted.is_empty() && self.patterns.wanted.is_empty()
+    }
+}
+
+/// Subscriptions of one kind.
+#[derive(Default)]
+struct Names {
+    wanted: HashMap<Vec<u8>, Entry>,
+    /// Wanted no more, but still subscribed.
+    leaving: Vec<Vec<u8>>,
+}
+
+struct Entry {
+    route: Arc<dyn Route>,
+    subscribed: bool,
+}
+
+impl Names {
+    fn add(&mut self, name: &[u8], route: &Arc<dyn Route>) {
+        let subscribed = self.wanted.get(name).is_some_and(|entry| entry.subscribed);
+        self.wanted.insert(name.to_vec(), Entry { route: route.clone(), subscribed });
+    }
+
+    /// Removes what belongs to this route; a successor of the same name stays.
+    fn remove(&mut self, name: &[u8], route: &Arc<dyn Route>) {
+        let own = self.wanted.get(name).is_some_and(|entry| Arc::ptr_eq(&entry.route, route));
+        if own && let Some((name, Entry { subscribed: true, .. })) = self.wanted.remove_entry(name) {
+            self.leaving.push(name);
+        }
+    }
+
+    fn missing(&self) -> Vec<Vec<u8>> {
+        let missing = self.wanted.iter().filter(|(_, entry)| !entry.subscribed);
+        missing.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn subscribed(&mut self, names: &[Vec<u8>]) {
+        for name in names {
+            match self.wanted.get_mut(name) {
+                Some(entry) => entry.subscribed = true,
+                // It was given up while it was being subscribed.
+                None => self.leaving.push(name.clone()),
+            }
+        }
+    }
+
+    /// The connection has gone, and all subscriptions with it.
+    fn forget(&mut self) {
+        self.leaving.clear();
+        self.wanted.values_mut().for_each(|entry| entry.subscribed = false);
+    }
+}
+
+impl Link {
+    pub(crate) fn new(client: Client) -> Arc<Self> {
+        Arc::new(Self {
+            client,
+            queue: Queue::default(),
+            table: RwLock::default(),
+            publisher: Mutex::new(None),
+            watchers: Mutex::default(),
+            changed: Notify::new(),
+            confirmed: watch::Sender::new(0),
+        })
+    }
+
+    pub(crate) fn watch(&self, watcher: Watcher) {
+        self.watchers.lock().push(watcher);
+    }
+
+    /// Subscribes for `route`, now and after each loss of the connection. The future ends when Redis has confirmed it.
+    pub(crate) fn want(
+        self: &Arc<Self>,
+        subscriptions: &[Subscription<'_>],
+        route: &Arc<dyn Route>,
+    ) -> impl Future<Output = Result<(), AdapterError>> + Send + use<> {
+        let began = Handle::try_current().map(|runtime| {
+            let mut table = self.table.write();
+            for subscription in subscriptions {
+                match subscription {
+                    Subscription::Channel(name) => table.channels.add(name, route),
+                    Subscription::Pattern(pattern) => table.patterns.add(pattern, route),
+                }
+            }
+            if !mem::replace(&mut table.kept, true) {
+                runtime.spawn(keep(Kept { link: self.clone(), ends: false }));
+            }
+            self.change(&mut table)
+        });
+        let mut confirmed = self.confirmed.subscribe();
+        async move {
+            let version = began.map_err(|error| AdapterError::failed("subscribing", error))?;
+            confirmed
+                .wait_for(|confirmed| *confirmed >= version)
+                .await
+                .map_err(|_| AdapterError::closed())?;
+            Ok(())
+        }
+    }
+
+    /// Gives up subscriptions of `route`. The future ends when Redis has confirmed it and what was queued is published, or
+    /// after a second.
+    pub(crate) fn release(
+        &self,
+        subscriptions: &[Subscription<'_>],
+        route: &Arc<dyn Route>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let mut table = self.table.write();
+        for subscription in subscriptions {
+            match subscription {
+                Subscription::Channel(name) => table.channels.remove(name, route),
+                Subscription::Pattern(pattern) => table.patterns.remove(pattern, route),
+            }
+        }
+        let version = self.change(&mut table);
+        let kept = table.kept;
+        drop(table);
+        let mut confirmed = self.confirmed.subscribe();
+        async move {
+            if kept {
+                // While Redis is away there is nothing to unsubscribe.
+                let _ = timeout(CLOSE_PATIENCE, confirmed.wait_for(|confirmed| *confirmed >= version)).await;
+            }
+        }
+    }
+
+    /// Queues a message.
+    pub(crate) fn publish(&self, publication: Publication) -> Result<(), AdapterError> {
+        self.queue.push(publication)
+    }
+
+    /// The connection for questions to Redis itself. Error: there is none now.
+    pub(crate) fn publisher(&self) -> Result<Publisher, AdapterError> {
+        self.publisher.lock().clone().ok_or_else(AdapterError::disconnected)
+    }
+
+    fn change(&self, table: &mut Table) -> u64 {
+        table.version += 1;
+        self.changed.notify_one();
+        table.version
+    }
+
+    /// The end of the keeper, if nobody needs it. Under the lock, so that whoever comes next begins a new one.
+    fn rests(&self) -> bool {
+        let mut table = self.table.write();
+        let rests = table.is_empty();
+        if rests {
+            table.kept = false;
+            self.confirmed.send_replace(table.version);
+        }
+        rests
+    }
+
+    /// Waits until there is nobody left to connect for.
+    async fn nobody(&self) {
+        while !self.table.read().is_empty() {
+            self.changed.notified().await;
+        }
+    }
+
+    fn tell(&self, event: &AdapterEvent) {
+        let watchers = self.watchers.lock().clone();
+        watchers.iter().for_each(|watcher| watcher(event));
+    }
+
+    /// Makes the subscriptions what they should be, once, and returns whether there are any.
+    async fn reconcile(&self, subscriber: &Subscriber) -> Result<bool, CommandError> {
+        loop {
+            let (version, leaving, missing) = {
+                let mut table = self.table.write();
+                let leaving =
+                    [mem::take(&mut table.channels.leaving), mem::take(&mut table.patterns.leaving)];
+                (table.version, leaving, [table.channels.missing(), table.patterns.missing()])
+            };
+            let [channels, patterns] = &leaving;
+            for names in channels.chunks(NAMES) {
+                subscriber.change(Verb::Unsubscribe, names).await?;
+            }
+            for names in patterns.chunks(NAMES) {
+                subscriber.change(Verb::PatternUnsubscribe, names).await?;
+            }
+            let [channels, patterns] = &missing;
+            for names in channels.chunks(NAMES) {
+                subscriber.change(Verb::Subscribe, names).await?;
+                self.table.write().channels.subscribed(names);
+            }
+            for names in patterns.chunks(NAMES) {
+                subscriber.change(Verb::PatternSubscribe, names).await?;
+                self.table.write().patterns.subscribed(names);
+            }
+            let table = self.table.read();
+            if table.channels.leaving.is_empty()
+                && table.patterns.leaving.is_empty()
+                && table.version == version
+            {
+                self.confirmed.send_replace(version);
+                return Ok(!table.is_empty());
+            }
+        }
+    }
+
+    /// Keeps the subscriptions what they should be; ends when there are none.
+    async fn follow_changes(&self, subscriber: &Subscriber) -> Result<(), CommandError> {
+        loop {
+            self.changed.notified().await;
+            if !self.reconcile(subscriber).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Publishes what is queued, batch after batch: while one is under way, the next one grows. Ends after `last`, when the
+    /// queue is empty.
+    async fn publish_all(&self, publisher: &Publisher, last: &Notify) -> Result<(), CommandError> {
+        loop {
+            let batch = tokio::select! {
+                biased;
+                batch = self.queue.next() => batch,
+                () = last.notified() => return Ok(()),
+            };
+            match publisher.publish(batch.messages()).await {
+                Ok(()) => batch.published(),
+                Err(error) if error.is_fatal() => return Err(error),
+                // Those of the batch are counted when it is dropped.
+                Err(error) => tracing::warn!(%error, "Redis refused a message"),
+            }
+        }
+    }
+
+    /// One connection, from its beginning to its end; `Ok`: nobody needs it any more.
+    async fn session(self: &Arc<Self>, outage: &mut Outage) -> Result<(), AdapterError> {
+        let ears = Arc::new(Ears { link: self.clone(), ended: AtomicBool::new(false), end: Notify::new() });
+        let connecting = self.client.connect(ears.clone());
+        let Connections { publisher, subscriber } = connecting
+            .await
+            .map_err(|error: ConnectError| AdapterError::failed("the connection to Redis", error))?;
+        let _until_end = Connected { link: self, ears: &ears };
+        self.reconcile(&subscriber).await?;
+        *self.publisher.lock() = Some(publisher.clone());
+        self.queue.open();
+        if outage.ends() {
+            self.tell(&AdapterEvent::Reconnected);
+        }
+        let last = Notify::new();
+        let follow = async {
+            self.follow_changes(&subscriber).await?;
+            last.notify_one();
+            pending::<Result<(), CommandError>>().await
+        };
+        tokio::select! {
+            ended = self.publish_all(&publisher, &last) => Ok(ended?),
+            ended = follow => Ok(ended?),
+            ended = stays_alive(&publisher, &subscriber) => Ok(ended?),
+            () = ears.end.notified() => Err(AdapterError::disconnected()),
+        }
+    }
+}
+
+/// Ends with an error when Redis does not answer.
+async fn stays_alive(publisher: &Publisher, subscriber: &Subscriber) -> Result<(), CommandError> {
+    loop {
+        sleep(PING_INTERVAL).await;
+        tokio::try_join!(publisher.ping(), subscriber.ping())?;
+    }
+}
+
+/// The keeper: connects again and again, until nobody is there.
+async fn keep(mut kept: Kept) {
+    let link = kept.link.clone();
+    let mut outage = Outage::default();
+    while !link.rests() {
+        let Err(error) = link.session(&mut outage).await else { continue };
+        if outage.begins() {
+            link.tell(&AdapterEvent::Failed(error));
+        }
+        tokio::select! {
+            () = sleep(outage.pause()) => {}
+            () = link.nobody() => {}
+        }
+    }
+    kept.ends = true;
+}
+
+/// The keeper's mark in the table, which is taken away too if the keeper is dropped with its runtime.
+struct Kept {
+    link: Arc<Link>,
+    /// It has come to its end and has taken the mark away itself.
+    ends: bool,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if !self.ends {
+            self.link.table.write().kept = false;
+        }
+    }
+}
+
+/// While there is a connection.
+struct Connected<'a> {
+    link: &'a Link,
+    ears: &'a Ears,
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.ears.ended.store(true, SeqCst);
+        *self.link.publisher.lock() = None;
+        self.link.queue.close();
+        let mut table = self.link.table.write();
+        table.channels.forget();
+        table.patterns.forget();
+    }
+}
+
+/// Hears one subscriber.
+struct Ears {
+    link: Arc<Link>,
+    /// Nothing is handed on any more: another subscriber may hear it too.
+    ended: AtomicBool,
+    end: Notify,
+}
+
+impl Receive for Ears {
+    fn message(&self, subscription: Subscription<'_>, channel: &[u8], payload: Bytes) {
+        let route = {
+            let table = self.link.table.read();
+            let entry = match subscription {
+                Subscription::Channel(name) => table.channels.wanted.get(name),
+                Subscription::Pattern(pattern) => table.patterns.wanted.get(pattern),
+            };
+            entry.map(|entry| entry.route.clone())
+        };
+        if let Some(route) = route
+            && !self.ended.load(SeqCst)
+            && catch_unwind(AssertUnwindSafe(|| route.receive(channel, payload))).is_err()
+        {
+            tracing::error!(channel = %channel.escape_ascii(), "a message made its receiver panic");
+        }
+    }
+
+    fn lost(&self) {
+        self.ended.store(true, SeqCst);
+        self.end.notify_one();
+    }
+}
+
+/// How long Redis has been away, in attempts.
+#[derive(Default)]
+struct Outage {
+    attempts: u32,
+}
+
+impl Outage {
+    const FIRST_PAUSE: Duration = Duration::from_millis(50);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+    /// Counts a failure; true for the first.
+    fn begins(&mut self) -> bool {
+        self.attempts = self.attempts.saturating_add(1);
+        self.attempts == 1
+    }
+
+    /// There is a connection; true if there were failures before.
+    fn ends(&mut self) -> bool {
+        mem::take(&mut self.attempts) > 0
+    }
+
+    /// How long to wait before the next attempt: twice as long each time, a random half of it, so that the servers of a
+    /// cluster do not come back at once.
+    fn pause(&self) -> Duration {
+        let doubled = Self::FIRST_PAUSE * 2u32.saturating_pow(self.attempts.min(16));
+        doubled.min(Self::LONGEST_PAUSE).mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound() {
+        let mut outage = Outage::default();
+        assert!(!outage.ends(), "a first connection is no reconnection");
+        let mut last = Duration::ZERO;
+        for n in 0..40 {
+            assert_eq!(outage.begins(), n == 0);
+            let pause = outage.pause();
+            assert!(
+                pause <= Outage::LONGEST_PAUSE && pause >= last.min(Outage::LONGEST_PAUSE / 2).mul_f64(0.99)
+            );
+            last = pause.mul_f64(0.5);
+        }
+        assert!(outage.ends());
+        assert!(!outage.ends());
+    }
+}

@@ -1,0 +1,264 @@
+//! One namespace of one server on Redis: which message goes to which channel, and what arrives from there.
+
+use std::{
+    future::ready,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_core::future::BoxFuture;
+use patio_adapter::{
+    AdapterError, NodeId,
+    cluster::{
+        broker::{Broker, Inbox, Others, Query},
+        message::{Incoming, Message, RequestId, Sender},
+    },
+};
+
+use super::{
+    Settings,
+    channels::{Channels, Kind},
+};
+use crate::{
+    link::{Link, Route},
+    queue::{Outcome, Publication},
+    wire::{
+        Garbage,
+        classic::{self, Encoder, Request, via},
+    },
+};
+
+pub(super) struct PubSubBroker {
+    link: Arc<Link>,
+    settings: Arc<Settings>,
+    namespace: String,
+    node: NodeId,
+    /// From [`Broker::open`] on.
+    place: OnceLock<Arc<Place>>,
+}
+
+/// A namespace that takes part.
+struct Place {
+    link: Arc<Link>,
+    settings: Arc<Settings>,
+    channels: Channels,
+    encoder: Encoder,
+    inbox: Inbox,
+}
+
+impl PubSubBroker {
+    pub(super) fn new(link: Arc<Link>, settings: Arc<Settings>, namespace: &str) -> Self {
+        Self {
+            link,
+            settings,
+            namespace: namespace.to_owned(),
+            node: NodeId::new(id()),
+            place: OnceLock::new(),
+        }
+    }
+
+    fn place(&self) -> Result<&Arc<Place>, AdapterError> {
+        self.place.get().ok_or_else(AdapterError::disconnected)
+    }
+
+    fn leave(&self) -> BoxFuture<'static, ()> {
+        match self.place.get() {
+            Some(place) => {
+                let route: Arc<dyn Route> = place.clone();
+                Box::pin(self.link.release(&place.channels.subscriptions(), &route))
+            }
+            None => Box::pin(ready(())),
+        }
+    }
+}
+
+impl Broker for PubSubBroker {
+    fn node(&self) -> &NodeId {
+        &self.node
+    }
+
+    fn open(&self, inbox: Inbox) -> BoxFuture<'static, Result<(), AdapterError>> {
+        let place = self.place.get_or_init(|| {
+            Arc::new(Place {
+                link: self.link.clone(),
+                settings: self.settings.clone(),
+                channels: Channels::new(&self.settings.key, &self.namespace, &self.node),
+                encoder: Encoder {
+                    node: self.node.clone(),
+                    namespace: self.namespace.clone(),
+                    dialect: self.settings.dialect,
+                },
+                inbox,
+            })
+        });
+        let route: Arc<dyn Route> = place.clone();
+        Box::pin(self.link.want(&place.channels.subscriptions(), &route))
+    }
+
+    fn publish(&self, message: &Message) -> Result<(), AdapterError> {
+        let place = self.place()?;
+        place.publish(message, Outcome::count(place.inbox.clone()))
+    }
+
+    fn publish_confirmed(&self, message: &Message) -> BoxFuture<'static, Result<(), AdapterError>> {
+        let (outcome, published) = Outcome::tell();
+        match self.place().and_then(|place| place.publish(message, outcome)) {
+            Ok(()) => Box::pin(async { published.await.map_err(|_| AdapterError::disconnected()) }),
+            Err(error) => Box::pin(ready(Err(error))),
+        }
+    }
+
+    fn respond(&self, to: &Sender, message: &Message) -> Result<(), AdapterError> {
+        let place = self.place()?;
+        let specific = self.settings.specific_responses || to.via == via::COUNT;
+        let channel = match &to.node {
+            Some(node) if specific && !matches!(message, Message::ServerSideAnswer { .. }) => {
+                place.channels.responses_of(node)
+            }
+            _ => place.channels.responses.clone(),
+        };
+        let payload = place.encoder.response(to, message)?;
+        let outcome = Outcome::count(place.inbox.clone());
+        self.link.publish(Publication { channel, payload, outcome })
+    }
+
+    fn others(&self) -> BoxFuture<'static, Result<Others, AdapterError>> {
+        let asked = self.place().cloned().and_then(|place| Ok((place.link.publisher()?, place)));
+        Box::pin(async {
+            let (publisher, place) = asked?;
+            let [servers] = publisher.subscribers([&place.channels.requests]).await?;
+            Ok(Others::Count(servers.saturating_sub(1)))
+        })
+    }
+
+    fn supports(&self, query: Query) -> BoxFuture<'static, bool> {
+        match query {
+            Query::AllRooms => Box::pin(ready(true)),
+            // All must be like this server.
+            Query::Count => {
+                let asked = self.place().cloned().and_then(|place| Ok((place.link.publisher()?, place)));
+                Box::pin(async {
+                    let Ok((publisher, place)) = asked else { return false };
+                    let Channels { requests, own_requests, .. } = &place.channels;
+                    let counted = publisher.subscribers([requests, own_requests]).await;
+                    counted.is_ok_and(|[servers, own]| servers == own)
+                })
+            }
+        }
+    }
+
+    fn requests_timeout(&self) -> Duration {
+        self.settings.requests_timeout
+    }
+
+    fn request_id(&self) -> RequestId {
+        RequestId::new(id())
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        self.leave()
+    }
+}
+
+impl Drop for PubSubBroker {
+    fn drop(&mut self) {
+        drop(self.leave());
+    }
+}
+
+impl Place {
+    fn publish(&self, message: &Message, outcome: Outcome) -> Result<(), AdapterError> {
+        let encoded = match message {
+            Message::Broadcast { payload, options, request: None } => {
+                let channel = match options.single_room() {
+                    Some(room) => self.channels.room(room),
+                    None => self.channels.broadcasts.clone(),
+                };
+                self.encoder.broadcast(payload, options).map(|payload| (channel, payload))
+            }
+            Message::CountSockets { .. } => {
+                self.encoder.request(message).map(|payload| (self.channels.own_requests.clone(), payload))
+            }
+            _ => self.encoder.request(message).map(|payload| (self.channels.requests.clone(), payload)),
+        };
+        match encoded {
+            Ok((channel, payload)) => self.link.publish(Publication { channel, payload, outcome }),
+            Err(error) => {
+                outcome.forget();
+                Err(error)
+            }
+        }
+    }
+
+    fn deliver(&self, sender: Sender, message: Message) {
+        self.inbox.deliver(Incoming { sender, offset: None, message });
+    }
+
+    fn read(&self, channel: &[u8], payload: &Bytes) -> Result<(), Garbage> {
+        if payload.len() > self.settings.max_message_bytes {
+            return Err(Garbage::Size);
+        }
+        let nobody = || Sender { node: None, via: via::USUAL };
+        match self.channels.kind(channel) {
+            Some(Kind::Broadcast(room)) => {
+                // The room in the channel only spares the reading: whom it is for stands in the message.
+                if room.is_some_and(|room| !self.inbox.has_room(&String::from_utf8_lossy(room))) {
+                    return Ok(());
+                }
+                if let Some(broadcast) = classic::read_broadcast(payload, &self.encoder.namespace)? {
+                    let sender = Sender { node: broadcast.node, via: via::USUAL };
+                    let (payload, options) = (broadcast.payload, broadcast.options);
+                    self.deliver(sender, Message::Broadcast { payload, options, request: None });
+                }
+            }
+            Some(Kind::Request) => match classic::read_request(payload, &self.encoder.namespace)? {
+                Request::Message(sender, message) => self.deliver(sender, message),
+                Request::OfSocket(sender, message, socket, request) => {
+                    if self.inbox.has_room(&socket) {
+                        self.deliver(sender, message);
+                        self.confirm(&request);
+                    }
+                }
+                Request::Unknown => {}
+            },
+            Some(Kind::OwnRequest) => {
+                let (sender, message) = classic::read_own(payload)?;
+                self.deliver(sender, message);
+            }
+            Some(Kind::Response) => {
+                if let Some(message) = classic::read_response(payload, |id| self.inbox.waits_for(id))? {
+                    self.deliver(nobody(), message);
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Tells a server of version 7 or older that what it wanted of one socket is done.
+    fn confirm(&self, request: &RequestId) {
+        let publication = Encoder::done(request).map(|payload| Publication {
+            channel: self.channels.responses.clone(),
+            payload,
+            outcome: Outcome::count(self.inbox.clone()),
+        });
+        if publication.and_then(|publication| self.link.publish(publication)).is_err() {
+            self.inbox.publish_failed();
+        }
+    }
+}
+
+impl Route for Place {
+    fn receive(&self, channel: &[u8], payload: Bytes) {
+        if let Err(garbage) = self.read(channel, &payload) {
+            self.inbox.garbage(&garbage);
+        }
+    }
+}
+
+/// 6 characters, as Node's ids of servers and requests on these channels: 36 random bits.
+fn id() -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    (0..6).map(|_| char::from(ALPHABET[fastrand::usize(..64)])).collect()
+}

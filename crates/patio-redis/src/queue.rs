@@ -1,0 +1,205 @@
+//! What waits to be published: in order, bounded in number and bytes, and never lost without somebody hearing of it.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use patio_adapter::{AdapterError, cluster::broker::Inbox};
+use tokio::sync::{Notify, oneshot};
+
+/// The most that may wait. One message of any size fits an empty queue.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+const MAX_MESSAGES: usize = 65_536;
+
+/// The most that is handed to Redis in one go.
+const BATCH_BYTES: usize = 1024 * 1024;
+const BATCH_MESSAGES: usize = 512;
+
+/// One message for a channel.
+pub(crate) struct Publication {
+    pub(crate) channel: Bytes,
+    pub(crate) payload: Bytes,
+    pub(crate) outcome: Outcome,
+}
+
+/// Who hears what became of a publication. Dropped before it was published, it has failed.
+pub(crate) struct Outcome(Option<Listener>);
+
+enum Listener {
+    /// A failure is counted.
+    Count(Inbox),
+    /// Somebody waits for it.
+    Tell(oneshot::Sender<()>),
+}
+
+impl Outcome {
+    pub(crate) fn count(inbox: Inbox) -> Self {
+        Self(Some(Listener::Count(inbox)))
+    }
+
+    pub(crate) fn tell() -> (Self, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Some(Listener::Tell(sender))), receiver)
+    }
+
+    /// Whoever waits hears of a failure in another way.
+    pub(crate) fn forget(mut self) {
+        self.0 = None;
+    }
+
+    fn published(mut self) {
+        if let Some(Listener::Tell(waiting)) = self.0.take() {
+            // Who waited may have gone.
+            let _ = waiting.send(());
+        }
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        if let Some(Listener::Count(inbox)) = &self.0 {
+            inbox.publish_failed();
+        }
+    }
+}
+
+/// The queue of one server.
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    filled: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Publication>,
+    bytes: usize,
+    /// Whether there is a connection.
+    open: bool,
+}
+
+impl Queue {
+    /// There is a connection: publications are taken.
+    pub(crate) fn open(&self) {
+        self.state.lock().open = true;
+    }
+
+    /// There is none: what waits has failed.
+    pub(crate) fn close(&self) {
+        let state = std::mem::take(&mut *self.state.lock());
+        // Outside of the lock: their outcomes are told.
+        drop(state);
+    }
+
+    /// Puts a publication at the end. Errors: there is no connection, or the queue is full; that is not counted here.
+    pub(crate) fn push(&self, publication: Publication) -> Result<(), AdapterError> {
+        let size = publication.channel.len() + publication.payload.len();
+        let mut state = self.state.lock();
+        let full = state.waiting.len() >= MAX_MESSAGES || state.bytes + size > MAX_BYTES;
+        if !state.open || (full && !state.waiting.is_empty()) {
+            let error = if state.open { AdapterError::overloaded() } else { AdapterError::disconnected() };
+            drop(state);
+            // Who called counts it.
+            publication.outcome.forget();
+            return Err(error);
+        }
+        state.bytes += size;
+        state.waiting.push_back(publication);
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// What waits, in order, as much as is handed over in one go; waits for the first. Cancelling takes nothing.
+    pub(crate) async fn next(&self) -> Batch {
+        loop {
+            let filled = self.filled.notified();
+            if let Some(batch) = self.try_next() {
+                return batch;
+            }
+            filled.await;
+        }
+    }
+
+    /// As [`next`](Self::next), if anything waits.
+    pub(crate) fn try_next(&self) -> Option<Batch> {
+        let mut state = self.state.lock();
+        let mut bytes = 0;
+        let count = state.waiting.iter().take(BATCH_MESSAGES).take_while(|publication| {
+            let first = bytes == 0;
+            bytes += publication.channel.len() + publication.payload.len();
+            first || bytes <= BATCH_BYTES
+        });
+        let count = count.count();
+        let batch: Vec<_> = state.waiting.drain(..count).collect();
+        let taken: usize = batch.iter().map(|one| one.channel.len() + one.payload.len()).sum();
+        state.bytes -= taken;
+        (!batch.is_empty()).then_some(Batch(batch))
+    }
+}
+
+/// Publications that are handed to Redis together. Dropped before they were published, they have failed.
+pub(crate) struct Batch(Vec<Publication>);
+
+impl Batch {
+    /// Channels and payloads.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|one| (&one.channel[..], &one.payload[..]))
+    }
+
+    pub(crate) fn published(self) {
+        self.0.into_iter().for_each(|one| one.outcome.published());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publication(size: usize) -> (Publication, oneshot::Receiver<()>) {
+        let (outcome, receiver) = Outcome::tell();
+        (Publication { channel: "c".into(), payload: vec![0; size].into(), outcome }, receiver)
+    }
+
+    #[test]
+    fn is_bounded_and_fails_what_it_does_not_keep() {
+        let queue = Queue::default();
+        assert!(queue.push(publication(1).0).is_err(), "there is no connection");
+        queue.open();
+        let (huge, mut outcome) = publication(2 * MAX_BYTES);
+        queue.push(huge).unwrap();
+        assert!(queue.push(publication(1).0).is_err(), "it is full");
+        queue.close();
+        assert_eq!(outcome.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        queue.open();
+        (0..MAX_MESSAGES).for_each(|_| queue.push(publication(1).0).unwrap());
+        assert!(queue.push(publication(1).0).is_err(), "there are many");
+    }
+
+    #[test]
+    fn batches_are_bounded_and_in_order() {
+        let queue = Queue::default();
+        queue.open();
+        assert!(queue.try_next().is_none());
+        for size in [BATCH_BYTES * 2, 1, 2, BATCH_BYTES] {
+            queue.push(publication(size).0).unwrap();
+        }
+        let sizes = |batch: Batch| batch.messages().map(|(_, payload)| payload.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(queue.try_next().unwrap()), [BATCH_BYTES * 2]);
+        assert_eq!(sizes(queue.try_next().unwrap()), [1, 2]);
+        assert_eq!(sizes(queue.try_next().unwrap()), [BATCH_BYTES]);
+        assert_eq!(queue.state.lock().bytes, 0);
+        (0..1000).for_each(|_| queue.push(publication(1).0).unwrap());
+        assert_eq!(sizes(queue.try_next().unwrap()).len(), BATCH_MESSAGES);
+    }
+
+    #[test]
+    fn tells_what_was_published() {
+        let queue = Queue::default();
+        queue.open();
+        let (one, mut outcome) = publication(1);
+        queue.push(one).unwrap();
+        queue.try_next().unwrap().published();
+        assert_eq!(outcome.try_recv(), Ok(()));
+    }
+}

@@ -1,0 +1,533 @@
+//! The messages of `@socket.io/redis-adapter` 7 and 8 and of `socket.io-redis` 6.
+//!
+//! A broadcast is MessagePack, `[uid, packet, opts]`. Requests and responses are JSON, except those that carry what an
+//! application sent and JSON has not: they are MessagePack.
+
+use bytes::Bytes;
+use patio_adapter::{
+    AdapterError, BroadcastOptions, LazyJson, NodeId, Payload, Room, SocketSnapshot,
+    cluster::message::{Message, RequestId, Sender},
+};
+use patio_proto::{
+    msgpack::{self, read_elements, read_members, read_value, write_value},
+    value::{Object, Value},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Garbage, MAX_DEPTH, options, read, stringify, text};
+use crate::Dialect;
+
+/// The numbers of requests and responses.
+mod number {
+    pub(super) const SOCKETS: i64 = 0;
+    pub(super) const ALL_ROOMS: i64 = 1;
+    pub(super) const REMOTE_JOIN: i64 = 2;
+    pub(super) const REMOTE_LEAVE: i64 = 3;
+    pub(super) const REMOTE_DISCONNECT: i64 = 4;
+    pub(super) const REMOTE_FETCH: i64 = 5;
+    pub(super) const SERVER_SIDE_EMIT: i64 = 6;
+    pub(super) const BROADCAST: i64 = 7;
+    pub(super) const BROADCAST_CLIENT_COUNT: i64 = 8;
+    pub(super) const BROADCAST_ACK: i64 = 9;
+}
+
+/// The types of packets that are events. Servers of `socket.io-redis` 5 tell those with binary apart.
+const EVENTS: [i64; 2] = [2, 5];
+
+/// How a [`Sender`] wants its question answered.
+pub(crate) mod via {
+    /// As it is usual.
+    pub(crate) const USUAL: u8 = 0;
+    /// With the ids of the sockets only: type 0, which version 8 sends no more.
+    pub(crate) const IDS: u8 = 1;
+    /// With a number: a question of our own.
+    pub(crate) const COUNT: u8 = 2;
+}
+
+/// Writes messages of one namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoder {
+    pub(crate) node: NodeId,
+    pub(crate) namespace: String,
+    pub(crate) dialect: Dialect,
+}
+
+/// A request or response, in the order of Node's keys.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Json<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
+    /// Of responses, whose type stands before the request.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    response: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    request: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opts: Option<options::Lists<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rooms: Option<&'a [Room]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sockets: Option<Vec<SocketJson<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    close: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_count: Option<usize>,
+    /// A question or answer of our own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Box<RawValue>>,
+}
+
+/// An element of `sockets`.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum SocketJson<'a> {
+    Id(&'a Room),
+    Socket { id: &'a Room, handshake: &'a RawValue, rooms: &'a [Room], data: &'a serde_json::Value },
+}
+
+impl Json<'_> {
+    fn write(&self) -> Result<Bytes, AdapterError> {
+        let json =
+            serde_json::to_vec(self).map_err(|error| AdapterError::failed("writing a message", error))?;
+        Ok(json.into())
+    }
+}
+
+impl Encoder {
+    /// A broadcast without acks.
+    pub(crate) fn broadcast(
+        &self,
+        payload: &Payload,
+        options: &BroadcastOptions,
+    ) -> Result<Bytes, AdapterError> {
+        let mut out = Vec::with_capacity(payload.size() + self.namespace.len() + 96);
+        rmp::encode::write_array_len(&mut out, 3).expect("memory takes everything");
+        string(&mut out, self.node.as_str());
+        self.packet(&mut out, payload)?;
+        self.value(&mut out, &options::to_value(options));
+        Ok(out.into())
+    }
+
+    /// Any other message that is no answer. Errors: servers of this dialect do not know it.
+    pub(crate) fn request(&self, message: &Message) -> Result<Bytes, AdapterError> {
+        let request = |kind| Json { uid: Some(self.node.as_str()), request: Some(kind), ..Json::default() };
+        let json = match message {
+            Message::Broadcast { payload, options, request: Some(id) } => {
+                if !self.dialect.has_acks() {
+                    return Err(AdapterError::unsupported("broadcasts with acks"));
+                }
+                return self.broadcast_with_ack(payload, options, id);
+            }
+            Message::Join { options, rooms } => {
+                Json { opts: Some(options.into()), rooms: Some(rooms), ..request(number::REMOTE_JOIN) }
+            }
+            Message::Leave { options, rooms } => {
+                Json { opts: Some(options.into()), rooms: Some(rooms), ..request(number::REMOTE_LEAVE) }
+            }
+            Message::Disconnect { options, close } => {
+                Json { opts: Some(options.into()), close: Some(*close), ..request(number::REMOTE_DISCONNECT) }
+            }
+            Message::FetchSockets { request: id, options } => Json {
+                request_id: Some(id.as_str()),
+                opts: Some(options.into()),
+                ..request(number::REMOTE_FETCH)
+            },
+            Message::AllRooms { request: id } => {
+                Json { request_id: Some(id.as_str()), ..request(number::ALL_ROOMS) }
+            }
+            // On a channel of our own, where types are not needed.
+            Message::CountSockets { request: id, options } => Json {
+                uid: Some(self.node.as_str()),
+                request_id: Some(id.as_str()),
+                opts: Some(options.into()),
+                ..Json::default()
+            },
+            Message::ServerSideEmit { payload, request: id } => {
+                if !self.dialect.has_server_side_emit() {
+                    return Err(AdapterError::unsupported("serverSideEmit"));
+                }
+                let id = id.as_ref().map(RequestId::as_str);
+                if self.needs_msgpack(payload)? {
+                    return self.server_side_emit_msgpack(payload, id);
+                }
+                Json { request_id: id, data: Some(self.json(payload)?), ..request(number::SERVER_SIDE_EMIT) }
+            }
+            _ => return Err(AdapterError::unsupported("a message of newer adapters")),
+        };
+        json.write()
+    }
+
+    /// An answer to a question that came from `to`.
+    pub(crate) fn response(&self, to: &Sender, message: &Message) -> Result<Bytes, AdapterError> {
+        match message {
+            Message::Sockets { request, sockets } => {
+                let handshakes: Vec<_> = sockets.iter().map(|socket| raw(socket.handshake.text())).collect();
+                let sockets = sockets.iter().zip(&handshakes).map(|(socket, handshake)| match to.via {
+                    via::IDS => SocketJson::Id(&socket.id),
+                    _ => SocketJson::Socket {
+                        id: &socket.id,
+                        handshake,
+                        rooms: &socket.rooms,
+                        data: &socket.data,
+                    },
+                });
+                Json {
+                    request_id: Some(request.as_str()),
+                    sockets: Some(sockets.collect()),
+                    ..Json::default()
+                }
+                .write()
+            }
+            Message::Rooms { request, rooms } => {
+                Json { request_id: Some(request.as_str()), rooms: Some(rooms), ..Json::default() }.write()
+            }
+            Message::Count { request, count } => {
+                Json { request_id: Some(request.as_str()), count: Some(*count), ..Json::default() }.write()
+            }
+            Message::ClientCount { request, count } => Json {
+                response: Some(number::BROADCAST_CLIENT_COUNT),
+                request_id: Some(request.as_str()),
+                client_count: Some(*count),
+                ..Json::default()
+            }
+            .write(),
+            Message::Ack { request, value } => {
+                let mut members = vec![
+                    ("type".to_owned(), Value::Int(number::BROADCAST_ACK)),
+                    ("requestId".to_owned(), request.as_str().into()),
+                ];
+                members.extend(first(value)?.map(|value| ("packet".to_owned(), value)));
+                Ok(self.msgpack(members))
+            }
+            Message::ServerSideAnswer { request, value } => {
+                let first = first(value)?;
+                if first.as_ref().is_some_and(Value::has_binary) && self.dialect.reads_msgpack_requests() {
+                    let mut members = vec![
+                        ("type".to_owned(), Value::Int(number::SERVER_SIDE_EMIT)),
+                        ("requestId".to_owned(), request.as_str().into()),
+                    ];
+                    members.extend(first.map(|value| ("data".to_owned(), value)));
+                    return Ok(self.msgpack(members));
+                }
+                let data = first.as_ref().filter(|value| !matches!(value, Value::Undefined));
+                Json {
+                    response: Some(number::SERVER_SIDE_EMIT),
+                    request_id: Some(request.as_str()),
+                    data: data.map(stringify).transpose().map_err(unreadable)?,
+                    ..Json::default()
+                }
+                .write()
+            }
+            _ => Err(AdapterError::unsupported("a message of newer adapters")),
+        }
+    }
+
+    /// That one socket was changed for a server that asked by its id: what version 7 and older wait for.
+    pub(crate) fn done(request: &RequestId) -> Result<Bytes, AdapterError> {
+        Json { request_id: Some(request.as_str()), ..Json::default() }.write()
+    }
+
+    fn broadcast_with_ack(
+        &self,
+        payload: &Payload,
+        options: &BroadcastOptions,
+        request: &RequestId,
+    ) -> Result<Bytes, AdapterError> {
+        let mut out = Vec::with_capacity(payload.size() + self.namespace.len() + 128);
+        rmp::encode::write_map_len(&mut out, 5).expect("memory takes everything");
+        string(&mut out, "uid");
+        string(&mut out, self.node.as_str());
+        string(&mut out, "requestId");
+        string(&mut out, request.as_str());
+        string(&mut out, "type");
+        self.value(&mut out, &Value::Int(number::BROADCAST));
+        string(&mut out, "packet");
+        self.packet(&mut out, payload)?;
+        string(&mut out, "opts");
+        self.value(&mut out, &options::to_value(options));
+        Ok(out.into())
+    }
+
+    /// `{type, data, nsp}`. An `id` would be taken for an ack's by Node.
+    fn packet(&self, out: &mut Vec<u8>, payload: &Payload) -> Result<(), AdapterError> {
+        rmp::encode::write_map_len(out, 3).expect("memory takes everything");
+        string(out, "type");
+        self.value(out, &Value::Int(2));
+        string(out, "data");
+        payload.write_msgpack(out, self.dialect.msgpack()).map_err(unreadable)?;
+        string(out, "nsp");
+        string(out, &self.namespace);
+        Ok(())
+    }
+
+    fn server_side_emit_msgpack(
+        &self,
+        payload: &Payload,
+        request: Option<&str>,
+    ) -> Result<Bytes, AdapterError> {
+        let mut members = vec![("uid".to_owned(), self.node.as_str().into())];
+        members.extend(request.map(|request| ("requestId".to_owned(), request.into())));
+        members.push(("type".to_owned(), Value::Int(number::SERVER_SIDE_EMIT)));
+        members.push(("data".to_owned(), payload.to_value().map_err(unreadable)?));
+        Ok(self.msgpack(members))
+    }
+
+    /// JSON would mutilate binary. Where peers read requests in MessagePack, they get such a one.
+    fn needs_msgpack(&self, payload: &Payload) -> Result<bool, AdapterError> {
+        let binary = match payload.json() {
+            Some((_, attachments)) => !attachments.is_empty(),
+            None => payload.to_value().map_err(unreadable)?.has_binary(),
+        };
+        Ok(binary && self.dialect.reads_msgpack_requests())
+    }
+
+    fn json(&self, payload: &Payload) -> Result<Box<RawValue>, AdapterError> {
+        match payload.json() {
+            Some((text, [])) => RawValue::from_string(text.to_string())
+                .map_err(|error| AdapterError::failed("writing a message", error)),
+            _ => stringify(&payload.to_value().map_err(unreadable)?).map_err(unreadable),
+        }
+    }
+
+    fn msgpack(&self, members: Vec<(String, Value)>) -> Bytes {
+        let mut out = Vec::new();
+        self.value(&mut out, &Value::Object(members.into_iter().collect::<Object>()));
+        out.into()
+    }
+
+    fn value(&self, out: &mut Vec<u8>, value: &Value) {
+        write_value(out, value, self.dialect.msgpack());
+    }
+}
+
+fn string(out: &mut Vec<u8>, text: &str) {
+    rmp::encode::write_str(out, text).expect("memory takes everything");
+}
+
+fn unreadable(error: patio_proto::payload::ArgsError) -> AdapterError {
+    AdapterError::failed("reading the arguments", error)
+}
+
+/// JSON that somebody gave us as JSON.
+fn raw(text: &str) -> &RawValue {
+    serde_json::from_str(text).unwrap_or(RawValue::NULL)
+}
+
+/// The first argument of an ack: what travels.
+fn first(arguments: &Payload) -> Result<Option<Value>, AdapterError> {
+    Ok(arguments.values().map_err(unreadable)?.into_iter().next())
+}
+
+impl Dialect {
+    const fn msgpack(self) -> msgpack::Dialect {
+        match self {
+            Self::V8 => msgpack::Dialect::Notepack3,
+            Self::V7 | Self::V7_0 | Self::V6 => msgpack::Dialect::Notepack2,
+        }
+    }
+
+    const fn has_acks(self) -> bool {
+        matches!(self, Self::V8 | Self::V7)
+    }
+
+    const fn has_server_side_emit(self) -> bool {
+        matches!(self, Self::V8 | Self::V7 | Self::V7_0)
+    }
+
+    /// Older servers end when they get one.
+    const fn reads_msgpack_requests(self) -> bool {
+        matches!(self, Self::V8 | Self::V7)
+    }
+}
+
+/// A broadcast without acks.
+#[derive(Debug)]
+pub(crate) struct Broadcast {
+    pub(crate) node: Option<NodeId>,
+    pub(crate) payload: Payload,
+    pub(crate) options: BroadcastOptions,
+}
+
+/// Reads a broadcast. `None`: it is of another namespace, whose name the pattern fits too.
+pub(crate) fn read_broadcast(bytes: &Bytes, namespace: &str) -> Result<Option<Broadcast>, Garbage> {
+    let elements = read_elements(bytes, MAX_DEPTH)?;
+    let [uid, packet, opts, ..] = &elements[..] else { return Err(Garbage::Field("the array")) };
+    let Some(payload) = read_packet(packet, namespace)? else { return Ok(None) };
+    let node = read_value(uid, MAX_DEPTH)?.as_str().map(NodeId::new);
+    let options = options::from_value(&read_value(opts, MAX_DEPTH)?)?;
+    Ok(Some(Broadcast { node, payload, options }))
+}
+
+/// Reads `{type, data, nsp}`.
+fn read_packet(bytes: &Bytes, namespace: &str) -> Result<Option<Payload>, Garbage> {
+    let members = read_members(bytes, MAX_DEPTH)?;
+    let member = |name: &str| members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value);
+    // Without a name it is the main namespace, as in Node.
+    let nsp = member("nsp").map(|nsp| read_value(nsp, MAX_DEPTH)).transpose()?.unwrap_or("/".into());
+    if nsp.as_str() != Some(namespace) {
+        return Ok(None);
+    }
+    let kind = member("type").ok_or(Garbage::Field("packet.type"))?;
+    if !read_value(kind, MAX_DEPTH)?.as_i64().is_some_and(|kind| EVENTS.contains(&kind)) {
+        return Err(Garbage::Field("packet.type"));
+    }
+    let data = member("data").ok_or(Garbage::Field("packet.data"))?;
+    event(Payload::from_msgpack(data.clone())?).map(Some)
+}
+
+/// A payload that is an event: an array that begins with a name.
+fn event(payload: Payload) -> Result<Payload, Garbage> {
+    if payload.event_name().is_some() { Ok(payload) } else { Err(Garbage::Field("the event's name")) }
+}
+
+/// A request of another server.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// What it says.
+    Message(Sender, Message),
+    /// What it says, and a question that is answered only by the server that has this socket.
+    OfSocket(Sender, Message, Room, RequestId),
+    /// Something that this version does not know: ignored, as in Node.
+    Unknown,
+}
+
+/// Reads a request.
+pub(crate) fn read_request(bytes: &Bytes, namespace: &str) -> Result<Request, Garbage> {
+    let value = read(bytes)?;
+    let kind = value["type"].as_i64().ok_or(Garbage::Field("type"))?;
+    // What 5.x calls so has other numbers: its joins would disconnect.
+    if value.get("requestid").is_some() {
+        return Err(Garbage::Field("requestId"));
+    }
+    let node = value["uid"].as_str().map(NodeId::new);
+    let sender = Sender { node, via: if kind == number::SOCKETS { via::IDS } else { via::USUAL } };
+    let id = value["requestId"].as_str().map(RequestId::new);
+    let asked = || id.clone().ok_or(Garbage::Field("requestId"));
+    let opts = || options::from_value(&value["opts"]);
+    let rooms = || options::rooms(&value["rooms"]).ok_or(Garbage::Field("rooms"));
+    let close = || value["close"].as_bool().unwrap_or(false);
+    let message = match kind {
+        number::SOCKETS => {
+            // Its rooms stand where others have their options.
+            Message::FetchSockets { request: asked()?, options: options::from_value(&value)? }
+        }
+        number::ALL_ROOMS => Message::AllRooms { request: asked()? },
+        number::REMOTE_JOIN..=number::REMOTE_DISCONNECT if value.get("opts").is_none() => {
+            let sid = options::room(&value["sid"]).ok_or(Garbage::Field("opts"))?;
+            let options = BroadcastOptions::to(&sid);
+            let room = || options::room(&value["room"]).ok_or(Garbage::Field("room"));
+            let message = match kind {
+                number::REMOTE_JOIN => Message::Join { options, rooms: vec![room()?] },
+                number::REMOTE_LEAVE => Message::Leave { options, rooms: vec![room()?] },
+                _ => Message::Disconnect { options, close: close() },
+            };
+            return Ok(Request::OfSocket(sender, message, sid, asked()?));
+        }
+        number::REMOTE_JOIN => Message::Join { options: opts()?, rooms: rooms()? },
+        number::REMOTE_LEAVE => Message::Leave { options: opts()?, rooms: rooms()? },
+        number::REMOTE_DISCONNECT => Message::Disconnect { options: opts()?, close: close() },
+        number::REMOTE_FETCH => Message::FetchSockets { request: asked()?, options: opts()? },
+        number::SERVER_SIDE_EMIT => {
+            let data = value["data"].as_array().ok_or(Garbage::Field("data"))?;
+            let payload = event(Payload::value_msgpack(&Value::Array(data.to_vec())))?;
+            Message::ServerSideEmit { payload, request: id }
+        }
+        number::BROADCAST => {
+            let packet = &value["packet"];
+            if packet.get("nsp").is_some_and(|nsp| nsp.as_str() != Some(namespace)) {
+                return Err(Garbage::Field("packet.nsp"));
+            }
+            let data = packet["data"].as_array().ok_or(Garbage::Field("packet.data"))?;
+            let payload = event(Payload::value_msgpack(&Value::Array(data.to_vec())))?;
+            Message::Broadcast { payload, options: opts()?, request: Some(asked()?) }
+        }
+        _ => return Ok(Request::Unknown),
+    };
+    Ok(Request::Message(sender, message))
+}
+
+/// Reads a question on our own channel.
+pub(crate) fn read_own(bytes: &Bytes) -> Result<(Sender, Message), Garbage> {
+    let value = read(bytes)?;
+    let node = value["uid"].as_str().map(NodeId::new).ok_or(Garbage::Field("uid"))?;
+    let request = value["requestId"].as_str().map(RequestId::new).ok_or(Garbage::Field("requestId"))?;
+    let options = options::from_value(&value["opts"])?;
+    Ok((Sender { node: Some(node), via: via::COUNT }, Message::CountSockets { request, options }))
+}
+
+/// Reads a response, if it is to a question that somebody `waits_for`: all servers hear the responses to all.
+pub(crate) fn read_response(
+    bytes: &Bytes,
+    waits_for: impl FnOnce(&RequestId) -> bool,
+) -> Result<Option<Message>, Garbage> {
+    let request = RequestId::new(request_of(bytes)?.ok_or(Garbage::Field("requestId"))?);
+    if !waits_for(&request) {
+        return Ok(None);
+    }
+    let value = read(bytes)?;
+    let count = |name: &'static str| {
+        let count = value[name].as_u64().and_then(|count| usize::try_from(count).ok());
+        count.ok_or(Garbage::Field(name))
+    };
+    let one = |name: &str| {
+        let values = value.get(name).filter(|value| !matches!(value, Value::Undefined)).cloned();
+        Payload::value_msgpack(&Value::Array(values.into_iter().collect()))
+    };
+    Ok(Some(match value["type"].as_i64() {
+        Some(number::SERVER_SIDE_EMIT) => Message::ServerSideAnswer { request, value: one("data") },
+        Some(number::BROADCAST_CLIENT_COUNT) => {
+            Message::ClientCount { request, count: count("clientCount")? }
+        }
+        Some(number::BROADCAST_ACK) => Message::Ack { request, value: one("packet") },
+        _ if value.get("count").is_some() => Message::Count { request, count: count("count")? },
+        _ if value.get("rooms").is_some() => {
+            let rooms = options::rooms(&value["rooms"]).ok_or(Garbage::Field("rooms"))?;
+            Message::Rooms { request, rooms }
+        }
+        _ => {
+            let sockets = value["sockets"].as_array().ok_or(Garbage::Field("sockets"))?;
+            let sockets = sockets.iter().map(socket).collect::<Option<_>>();
+            Message::Sockets { request, sockets: sockets.ok_or(Garbage::Field("sockets"))? }
+        }
+    }))
+}
+
+/// The question that a response answers, found without reading the rest.
+fn request_of(bytes: &Bytes) -> Result<Option<String>, Garbage> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Head {
+        request_id: Option<String>,
+    }
+
+    if let Some(b'{') = bytes.first() {
+        return Ok(serde_json::from_str::<Head>(&text(bytes))?.request_id);
+    }
+    let members = read_members(bytes, MAX_DEPTH)?;
+    let id = members.iter().rev().find(|(key, _)| key == "requestId");
+    let id = id.map(|(_, id)| read_value(id, MAX_DEPTH)).transpose()?;
+    Ok(id.and_then(|id| id.as_str().map(str::to_owned)))
+}
+
+/// What is told about a socket. Only the id must be there.
+fn socket(value: &Value) -> Option<SocketSnapshot> {
+    let id = options::room(&value["id"])?;
+    let json = |value: Value, otherwise: &str| {
+        let json = stringify(&value).ok().filter(|_| value.as_object().is_some());
+        json.map_or_else(|| otherwise.to_owned(), |json| json.get().to_owned())
+    };
+    let handshake = value["handshake"].clone();
+    let data = serde_json::from_str(&json(value["data"].clone(), "{}")).ok()?;
+    Some(SocketSnapshot {
+        id,
+        handshake: LazyJson::new(move || json(handshake, "{}")),
+        rooms: options::rooms(&value["rooms"]).unwrap_or_default(),
+        data,
+    })
+}

@@ -1,0 +1,144 @@
+//! Whom a message is for: `{rooms, except, flags}`, as all of Node's adapters and emitters write it.
+
+use std::time::Duration;
+
+use patio_adapter::{BroadcastOptions, Flags, Room, RoomList};
+use patio_proto::value::{Object, Value};
+use serde::Serialize;
+
+use super::Garbage;
+
+/// The two lists, for requests in JSON. An empty list of rooms means everyone: nobody is never sent.
+#[derive(Serialize)]
+pub(super) struct Lists<'a> {
+    rooms: &'a [Room],
+    except: &'a [Room],
+}
+
+impl<'a> From<&'a BroadcastOptions> for Lists<'a> {
+    fn from(options: &'a BroadcastOptions) -> Self {
+        Self { rooms: options.rooms.as_deref().unwrap_or_default(), except: &options.except }
+    }
+}
+
+/// All of it, as a value. Only flags that are set are written.
+pub(super) fn to_value(options: &BroadcastOptions) -> Value {
+    let list = |rooms: &[Room]| rooms.iter().map(Room::as_str).collect::<Value>();
+    let Flags { volatile, local: _, compress, timeout, expect_single_response } = options.flags;
+    let flags = [
+        ("compress", compress.map(Value::Bool)),
+        ("volatile", volatile.then_some(Value::Bool(true))),
+        ("timeout", timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).into())),
+        ("expectSingleResponse", expect_single_response.then_some(Value::Bool(true))),
+    ];
+    let flags = flags.into_iter().filter_map(|(name, flag)| Some((name.to_owned(), flag?)));
+    let members = [
+        ("rooms", list(options.rooms.as_deref().unwrap_or_default())),
+        ("except", list(&options.except)),
+        ("flags", Value::Object(flags.collect())),
+    ];
+    Value::Object(Object::from(members))
+}
+
+/// Reads it from whatever a peer sent.
+///
+/// What is absent, nil or `""` (Python's emitter) is empty, and no rooms are everyone. A list of things that are no names of
+/// rooms is a list of nobody, never of everyone.
+pub(super) fn from_value(value: &Value) -> Result<BroadcastOptions, Garbage> {
+    if value.as_object().is_none() {
+        return Err(Garbage::Field("opts"));
+    }
+    let rooms = match list(&value["rooms"]) {
+        Some(Listed { rooms, empty: false }) => Some(rooms),
+        Some(_) => None,
+        None => return Err(Garbage::Field("opts.rooms")),
+    };
+    let except = list(&value["except"]).ok_or(Garbage::Field("opts.except"))?.rooms;
+    let flags = &value["flags"];
+    let is_set = |name: &str| flags[name].as_bool() == Some(true);
+    let millis = flags["timeout"].as_u64();
+    let flags = Flags {
+        volatile: is_set("volatile"),
+        local: false,
+        compress: flags["compress"].as_bool(),
+        timeout: millis.map(Duration::from_millis),
+        expect_single_response: is_set("expectSingleResponse"),
+    };
+    Ok(BroadcastOptions { rooms, except, flags })
+}
+
+/// The names of rooms in a list; numbers are their decimal text. `None`: it is no list.
+pub(super) fn rooms(value: &Value) -> Option<Vec<Room>> {
+    value.as_array().map(|values| values.iter().filter_map(room).collect())
+}
+
+pub(super) fn room(value: &Value) -> Option<Room> {
+    match value {
+        Value::String(name) => Some(Room::from(name)),
+        Value::Int(number) => Some(Room::from(number.to_string())),
+        Value::Uint(number) => Some(Room::from(number.to_string())),
+        Value::Float(number) => Some(Room::from(number.to_string())),
+        _ => None,
+    }
+}
+
+struct Listed {
+    rooms: RoomList,
+    /// Whether nothing at all was named.
+    empty: bool,
+}
+
+fn list(value: &Value) -> Option<Listed> {
+    match value {
+        Value::Array(values) => {
+            Some(Listed { rooms: values.iter().filter_map(room).collect(), empty: values.is_empty() })
+        }
+        Value::String(text) if !text.is_empty() => None,
+        Value::Null | Value::Undefined | Value::String(_) => {
+            Some(Listed { rooms: RoomList::new(), empty: true })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<BroadcastOptions, Garbage> {
+        from_value(&serde_json::from_str::<Value>(json).unwrap())
+    }
+
+    #[test]
+    fn what_is_absent_is_empty() {
+        for json in [
+            "{}",
+            r#"{"rooms":[],"except":[],"flags":{}}"#,
+            r#"{"rooms":null,"except":null,"flags":null}"#,
+            r#"{"rooms":"","except":"","flags":""}"#,
+        ] {
+            assert_eq!(read(json).unwrap(), BroadcastOptions::everyone(), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_room_is_never_everyone() {
+        for json in [r#"{"rooms":[null]}"#, r#"{"rooms":[{},[],true]}"#, r#"{"rooms":[["a"]]}"#] {
+            assert!(read(json).unwrap().is_nobody(), "{json}");
+        }
+        for json in [r#"{"rooms":"a"}"#, r#"{"rooms":{}}"#, r#"{"rooms":1}"#, r#"{"except":"a"}"#, "[]", "1"]
+        {
+            assert!(read(json).is_err(), "{json}");
+        }
+        assert_eq!(read(r#"{"rooms":[42,"a",null,1.5]}"#).unwrap(), BroadcastOptions::to(["42", "a", "1.5"]));
+    }
+
+    #[test]
+    fn is_read_as_it_was_written() {
+        let mut options = BroadcastOptions::to(["a", ""]).except("b").timeout(Duration::from_millis(100));
+        options.flags.volatile = true;
+        options.flags.compress = Some(false);
+        options.flags.expect_single_response = true;
+        assert_eq!(from_value(&to_value(&options)).unwrap(), options);
+    }
+}

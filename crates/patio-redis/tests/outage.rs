@@ -1,0 +1,264 @@
+//! What is promised for the time that Redis is away, and for what comes from it that nobody understands.
+
+#[expect(dead_code, reason = "each test file uses a part")]
+mod server;
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use patio_adapter::{
+    AckEvent, AdapterEvent, AdapterFactory, BroadcastOptions, Payload, Room, contract::namespace::Happened,
+};
+use patio_redis::{Dialect, PubSub};
+use server::{Node, Redis, eventually};
+
+/// A server that notes what becomes of its connection.
+struct Watched {
+    node: Node,
+    events: Arc<Mutex<Vec<&'static str>>>,
+}
+
+fn watch(factory: &PubSub) -> Arc<Mutex<Vec<&'static str>>> {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let seen = events.clone();
+    factory.watch(Arc::new(move |event| {
+        seen.lock().push(match event {
+            AdapterEvent::Failed(_) => "failed",
+            AdapterEvent::Reconnected => "reconnected",
+            _ => "something else",
+        });
+    }));
+    events
+}
+
+async fn watched(redis: &Redis, socket: &str) -> Watched {
+    let factory = PubSub::connect(&redis.url()).await.unwrap();
+    let events = watch(&factory);
+    let node = Node::join(&factory, "/").await;
+    node.namespace.connect(&Room::from(socket), &[]);
+    Watched { node, events }
+}
+
+fn event(n: usize) -> Payload {
+    Payload::event("event", &n).unwrap()
+}
+
+fn everyone() -> BroadcastOptions {
+    BroadcastOptions::everyone()
+}
+
+/// The numbers of the events that a socket got.
+fn got(node: &Node, socket: &str) -> Vec<usize> {
+    let log = node.namespace.socket(&Room::from(socket)).map(|socket| socket.log).unwrap_or_default();
+    let event = |happened: Happened| match happened {
+        Happened::Event { payload, .. } => payload.read_args(1).ok(),
+        _ => None,
+    };
+    log.into_iter().filter_map(event).collect()
+}
+
+const A: &str = "a-socket-of-server-a";
+const B: &str = "a-socket-of-server-b";
+
+#[tokio::test]
+async fn clients_go_on_while_redis_is_away_and_the_application_is_told() {
+    let mut redis = Redis::start();
+    let (a, b) = (watched(&redis, A).await, watched(&redis, B).await);
+    a.node.adapter.broadcast(&event(1), &everyone()).unwrap();
+    eventually("the first event", || got(&b.node, B) == [1]).await;
+
+    redis.stop();
+    eventually("the news", || *a.events.lock() == ["failed"] && *b.events.lock() == ["failed"]).await;
+    let refused = a.node.adapter.broadcast(&event(2), &everyone()).unwrap_err();
+    assert!(refused.is_disconnected(), "{refused}");
+    assert!(a.node.adapter.broadcast_confirmed(&event(3), &everyone()).await.is_err());
+    assert_eq!(got(&a.node, A), [1, 2, 3]);
+    assert_eq!(a.node.adapter.stats().failed_publishes, 2);
+    assert!(a.node.adapter.fetch_sockets(&everyone()).await.is_err());
+    // Whom it cannot ask is missing, at once.
+    let acks: Vec<_> = a.node.adapter.broadcast_with_ack(&event(4), &everyone()).collect().await;
+    assert!(matches!(
+        acks[..],
+        [AckEvent::Expected { n: 1, .. }, AckEvent::Answer { .. }, AckEvent::Missing { .. }]
+    ));
+
+    redis.restart();
+    let together = ["failed", "reconnected"];
+    eventually("the good news", || *a.events.lock() == together && *b.events.lock() == together).await;
+    a.node.adapter.broadcast(&event(5), &everyone()).unwrap();
+    b.node.adapter.broadcast(&event(6), &everyone()).unwrap();
+    eventually("what is sent afterwards", || {
+        got(&a.node, A).ends_with(&[6]) && got(&b.node, B).ends_with(&[5])
+    })
+    .await;
+    assert_eq!(got(&b.node, B), [1, 6, 5], "what was sent meanwhile did not come");
+    assert_eq!(a.node.adapter.server_count().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_subscriber_that_redis_has_cut_off_comes_back_once() {
+    let redis = Redis::start();
+    let (a, b) = (watched(&redis, A).await, watched(&redis, B).await);
+    for round in 1..=5 {
+        redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        eventually("both again", || [&a, &b].iter().all(|server| server.events.lock().len() == 2 * round))
+            .await;
+        a.node.adapter.broadcast(&event(round), &everyone()).unwrap();
+        eventually("the event", || got(&b.node, B).len() == round).await;
+        assert_eq!(a.node.adapter.server_count().await.unwrap(), 2);
+        assert_eq!(a.node.adapter.fetch_sockets(&everyone()).await.unwrap().missing, 0);
+    }
+    assert_eq!(got(&b.node, B), [1, 2, 3, 4, 5]);
+}
+
+#[tokio::test]
+async fn a_server_may_begin_while_redis_is_away() {
+    let mut redis = Redis::start();
+    redis.stop();
+    assert!(PubSub::connect(&redis.url()).await.is_err());
+    assert!(PubSub::builder("http://127.0.0.1").build().is_err());
+    let factory = PubSub::builder(redis.url()).build().unwrap();
+    let events = watch(&factory);
+    let node = Node::new(&factory, "/");
+    let joining = tokio::spawn(node.adapter.init());
+    eventually("the news", || *events.lock() == ["failed"]).await;
+    redis.restart();
+    joining.await.unwrap().unwrap();
+    assert_eq!(*events.lock(), ["failed", "reconnected"]);
+    assert_eq!(node.adapter.server_count().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_left_in_redis_of_a_server_that_closed() {
+    let redis = Redis::start();
+    let connections = || redis.command(&["CLIENT", "LIST"]).lines().count();
+    let alone = connections();
+    let factory = PubSub::connect(&redis.url()).await.unwrap();
+    let (main, other) = (Node::join(&factory, "/").await, Node::join(&factory, "/other").await);
+    assert_eq!(connections(), alone + 2, "two connections, however many namespaces");
+    other.adapter.close().await;
+    let channels = redis.command(&["PUBSUB", "CHANNELS"]);
+    assert!(!channels.contains("/other") && channels.contains("socket.io-request#/#"), "{channels}");
+    main.adapter.broadcast(&event(1), &everyone()).unwrap();
+    main.adapter.close().await;
+    eventually("the end of the connections", || connections() == alone).await;
+    assert_eq!(main.adapter.stats().failed_publishes, 0, "what was queued was published");
+
+    // One that is dropped without having been closed leaves as little, and another may begin.
+    let dropped = Node::join(&factory, "/").await;
+    assert_eq!(connections(), alone + 2);
+    drop(dropped);
+    eventually("the end of the connections", || connections() == alone).await;
+    let again = Node::join(&factory, "/").await;
+    assert_eq!(again.adapter.server_count().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_nobody_understands_is_counted_and_nothing_else_happens() {
+    let redis = Redis::start();
+    let (a, b) = (watched(&redis, A).await, watched(&redis, B).await);
+    let broadcast = |packet: &str, opts: &str| {
+        let json = format!(r#"["other",{packet},{opts}]"#);
+        let mut bytes = Vec::new();
+        Payload::value(&serde_json::from_str::<serde_json::Value>(&json).unwrap())
+            .unwrap()
+            .write_msgpack(&mut bytes, patio_proto::msgpack::Dialect::Notepack3)
+            .unwrap();
+        bytes
+    };
+    let packet = r#"{"type":2,"data":["event",9],"nsp":"/"}"#;
+    let garbage: [(&str, Vec<u8>); 19] = [
+        ("socket.io#/#", b"".to_vec()),
+        ("socket.io#/#", b"\xc1".to_vec()),
+        ("socket.io#/#", b"{}".to_vec()),
+        ("socket.io#/#", vec![0x91; 100_000]),
+        ("socket.io#/#", vec![0xdd, 0xff, 0xff, 0xff, 0xff]),
+        ("socket.io#/#", [broadcast(packet, "{}"), vec![0]].concat()),
+        ("socket.io#/#", broadcast(packet, "[]")),
+        ("socket.io#/#", broadcast(packet, r#"{"rooms":"everyone"}"#)),
+        ("socket.io#/#", broadcast(r#"{"type":3,"data":["event",9],"nsp":"/"}"#, "{}")),
+        ("socket.io#/#", broadcast(r#"{"type":2,"data":{},"nsp":"/"}"#, "{}")),
+        ("socket.io#/#", broadcast(r#"{"type":2,"data":[{}],"nsp":"/"}"#, "{}")),
+        ("socket.io-request#/#", b"{".to_vec()),
+        ("socket.io-request#/#", b"{}".to_vec()),
+        ("socket.io-request#/#", br#"{"type":5,"requestId":"abcdef"}"#.to_vec()),
+        (
+            "socket.io-request#/#",
+            br#"{"type":7,"requestId":"abcdef","packet":{"data":["event",9]}}"#.to_vec(),
+        ),
+        ("socket.io-request#/#", br#"{"type":4,"requestid":"abcdef","sid":"x","room":"y"}"#.to_vec()),
+        ("socket.io-request#/#", br#"{"type":2,"opts":{"rooms":[]},"rooms":"all"}"#.to_vec()),
+        ("socket.io-response#/#", b"{}".to_vec()),
+        ("socket.io-patio#/#", b"{}".to_vec()),
+    ];
+    for (channel, bytes) in &garbage {
+        redis.publish(channel, bytes);
+    }
+    // Foreign, but no garbage.
+    redis.publish("socket.io#/#", &broadcast(r#"{"type":2,"data":["event",9],"nsp":"/other"}"#, "{}"));
+    redis.publish("socket.io#/#nobody#", b"\xc1");
+    redis.publish("socket.io-request#/#", br#"{"type":99}"#);
+    redis.publish("socket.io-response#/#", br#"{"requestId":"abcdef","sockets":7}"#);
+    a.node.adapter.broadcast(&event(1), &everyone()).unwrap();
+    eventually("the event", || !got(&b.node, B).is_empty()).await;
+    for server in [&a, &b] {
+        assert_eq!(server.node.adapter.stats().garbage, garbage.len() as u64);
+        assert!(server.events.lock().is_empty());
+    }
+    // Forgiven as Node forgives: options that are absent, an array that is too long.
+    redis.publish("socket.io#/#", &broadcast(packet, r#"{"rooms":"","flags":""},1"#));
+    eventually("it", || got(&b.node, B) == [1, 9]).await;
+}
+
+#[tokio::test]
+async fn an_older_cluster_is_not_sent_what_ends_its_servers() {
+    let redis = Redis::start();
+    let factory = PubSub::builder(redis.url()).dialect(Dialect::V6).connect().await.unwrap();
+    let (a, _b) = (Node::join(&factory, "/").await, watched(&redis, B).await);
+    assert!(a.adapter.server_side_emit(&event(1)).unwrap_err().is_unsupported());
+    let acks: Vec<_> = a.adapter.broadcast_with_ack(&event(1), &everyone()).collect().await;
+    assert!(
+        matches!(acks[..], [AckEvent::Expected { n: 0, .. }, AckEvent::Missing { servers: 1, .. }]),
+        "{acks:?}"
+    );
+    assert_eq!(a.adapter.fetch_sockets(&everyone()).await.unwrap().sockets.len(), 1);
+}
+
+#[tokio::test]
+async fn servers_like_this_one_count_without_transferring_sockets() {
+    let redis = Redis::start();
+    let (a, b) = (watched(&redis, A).await, watched(&redis, B).await);
+    let monitored = |command: &str| redis.command(&["INFO", "commandstats"]).contains(command);
+    assert!(monitored("cmdstat_psubscribe"));
+    let counted = a.node.adapter.count(&everyone()).await.unwrap();
+    assert_eq!((counted.sockets, counted.missing), (2, 0));
+    // With a server of another kind among them, they fall back to what that one knows.
+    let foreign = Foreign::subscribe(&redis);
+    eventually("the foreign server", || {
+        redis.command(&["PUBSUB", "NUMSUB", "socket.io-request#/#"]).ends_with('3')
+    })
+    .await;
+    let options = everyone().timeout(std::time::Duration::from_millis(300));
+    let counted = b.node.adapter.count(&options).await.unwrap();
+    assert_eq!((counted.sockets, counted.missing), (2, 1), "it was asked, and says nothing");
+    let heard = foreign.stop();
+    assert!(heard.contains(r#""type":5"#), "{heard}");
+}
+
+/// A subscriber that is no server of ours.
+struct Foreign(std::process::Child);
+
+impl Foreign {
+    fn subscribe(redis: &Redis) -> Self {
+        let url = redis.url();
+        let mut command = std::process::Command::new("redis-cli");
+        command.args(["-u", &url, "SUBSCRIBE", "socket.io-request#/#"]);
+        Self(command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).spawn().unwrap())
+    }
+
+    fn stop(mut self) -> String {
+        self.0.kill().unwrap();
+        String::from_utf8(self.0.wait_with_output().unwrap().stdout).unwrap()
+    }
+}

@@ -1,0 +1,141 @@
+//! A real redis-server: its own process on a port of its own, ended with the test.
+
+pub(crate) mod proxy;
+
+use std::{
+    io::Write,
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use patio_adapter::{Adapter, AdapterFactory, Local, contract::namespace::TestNamespace};
+use tempfile::TempDir;
+
+pub(crate) struct Redis {
+    pub(crate) port: u16,
+    pub(crate) folder: TempDir,
+    arguments: Vec<String>,
+    process: Option<Child>,
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+impl Redis {
+    pub(crate) fn start() -> Self {
+        Self::with(|_| Vec::new())
+    }
+
+    /// With more arguments, which may name files in the server's folder.
+    pub(crate) fn with(arguments: impl FnOnce(&Path) -> Vec<String>) -> Self {
+        let folder = TempDir::new().unwrap();
+        let arguments = arguments(folder.path());
+        let mut redis = Self { port: free_port(), folder, arguments, process: None };
+        redis.restart();
+        redis
+    }
+
+    /// A server at the same address as before.
+    pub(crate) fn restart(&mut self) {
+        let mut command = Command::new("redis-server");
+        if self.folder.path().join("redis.conf").exists() {
+            command.arg("redis.conf");
+        }
+        let child = command
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
+            .args(["--save", "", "--appendonly", "no", "--logfile", "redis.log"])
+            .args(&self.arguments)
+            .current_dir(self.folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server, of the package of that name");
+        self.process = Some(child);
+        let began = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(10), "redis-server does not listen");
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends it at once.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// What a command gives, as redis-cli prints it.
+    pub(crate) fn command(&self, words: &[&str]) -> String {
+        self.command_with(words, None)
+    }
+
+    /// Publishes any bytes.
+    pub(crate) fn publish(&self, channel: &str, payload: &[u8]) {
+        self.command_with(&["PUBLISH", channel], Some(payload));
+    }
+
+    fn command_with(&self, words: &[&str], last: Option<&[u8]>) -> String {
+        let mut command = Command::new("redis-cli");
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        if last.is_some() {
+            command.arg("-x");
+        }
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("redis-cli, of the package redis-tools");
+        child.stdin.take().unwrap().write_all(last.unwrap_or_default()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let answer = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        assert!(output.status.success() && !answer.starts_with("ERR"), "{words:?}: {answer}");
+        answer
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// One server's namespace and its adapter.
+pub(crate) struct Node {
+    pub(crate) namespace: Arc<TestNamespace>,
+    pub(crate) adapter: Arc<dyn Adapter>,
+}
+
+impl Node {
+    /// A namespace whose adapter has not joined yet.
+    pub(crate) fn new(factory: &dyn AdapterFactory, name: &str) -> Self {
+        let namespace = TestNamespace::new(name);
+        let local: Arc<dyn Local> = namespace.clone();
+        let adapter = factory.create(name, Arc::downgrade(&local));
+        namespace.set_adapter(&adapter);
+        Self { namespace, adapter }
+    }
+
+    /// One that takes part.
+    pub(crate) async fn join(factory: &dyn AdapterFactory, name: &str) -> Self {
+        let node = Self::new(factory, name);
+        node.adapter.init().await.unwrap();
+        node
+    }
+}
+
+/// Waits for something that must become true.
+pub(crate) async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !check() {
+        assert!(began.elapsed() < Duration::from_secs(20), "{what} did not come");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,93 @@
+//! A TCP proxy before a server: it can cut connections, or let nothing pass for a while.
+
+use std::{net::Ipv4Addr, sync::Arc};
+
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
+
+pub(crate) struct Proxy {
+    port: u16,
+    /// Whether anything passes, on the connections that there are now.
+    open: Arc<Mutex<watch::Sender<bool>>>,
+    connections: Arc<Mutex<Vec<AbortHandle>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Proxy {
+    pub(crate) async fn before(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let open = Arc::new(Mutex::new(watch::Sender::new(true)));
+        let connections: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
+        let (valve, handles) = (open.clone(), connections.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { continue };
+                let open = valve.lock().subscribe();
+                let both = async move {
+                    let (client, server) = (client.into_split(), server.into_split());
+                    tokio::select! {
+                        () = pass(client.0, server.1, open.clone()) => {}
+                        () = pass(server.0, client.1, open) => {}
+                    }
+                };
+                handles.lock().push(tokio::spawn(both).abort_handle());
+            }
+        });
+        Self { port: own, open, connections, _tasks: tasks }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Ends all connections.
+    pub(crate) fn cut(&self) {
+        self.connections.lock().drain(..).for_each(|connection| connection.abort());
+    }
+
+    /// Lets nothing pass on the connections that there are, until [`release`](Self::release).
+    pub(crate) fn hold(&self) {
+        self.open.lock().send_replace(false);
+    }
+
+    pub(crate) fn release(&self) {
+        self.open.lock().send_replace(true);
+    }
+
+    /// Leaves the connections that are held as they are for ever; new ones pass.
+    pub(crate) fn forget_held(&self) {
+        let held = std::mem::replace(&mut *self.open.lock(), watch::Sender::new(true));
+        // Dropped, it would end them.
+        std::mem::forget(held);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut open: watch::Receiver<bool>) {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        if open.wait_for(|open| *open).await.is_err() {
+            return;
+        }
+        let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
+        // What came while it was closed waits too.
+        if open.wait_for(|open| *open).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A Patio server of a cluster, told on stdin what to do: the words are those of `e2e/cluster/node.mjs`.
+
+mod operations;
+mod tagged;
+
+use std::net::Ipv4Addr;
+
+use clap::Parser as _;
+use patio::{Namespace, Server, Socket, extract::Auth};
+use patio_redis::{Dialect, Emitter, PubSub};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader, stdin};
+
+#[derive(clap::Parser)]
+struct Flags {
+    #[arg(long)]
+    redis: String,
+    #[arg(long)]
+    key: String,
+    /// Whose version it is beside: 8, "8 specific" or 7.
+    #[arg(long)]
+    adapter: String,
+    /// Be an emitter, not a server.
+    #[arg(long)]
+    emitter: bool,
+}
+
+/// What a client says when it connects.
+#[derive(Deserialize)]
+struct Hello {
+    who: String,
+    rooms: Vec<String>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    if flags.emitter {
+        return emitter(&flags).await;
+    }
+    let redis = PubSub::builder(&flags.redis).key(flags.key);
+    let redis = match &*flags.adapter {
+        "8" => redis,
+        "8 specific" => redis.publish_on_specific_response_channel(true),
+        "7" => redis.dialect(Dialect::V7),
+        other => anyhow::bail!("there is no adapter {other}"),
+    };
+    let mut builder = Server::builder().adapter(redis.connect().await?);
+    for name in ["/", "/chat#é"] {
+        let namespace = Namespace::new().on_connect(greet).on_server_side("told", move |event, reply| {
+            let arguments = event.to_value().map(tagged::arguments).unwrap_or_default();
+            say(&json!({ "heard": { "nsp": name, "args": tagged::tag(&arguments) } }));
+            if let Some(reply) = reply {
+                reply.send(patio::Payload::value_msgpack(&arguments));
+            }
+        });
+        builder = builder.namespace(name, namespace);
+    }
+    let io = builder.build()?;
+    let listener = patio::listen((Ipv4Addr::LOCALHOST, 0).into())?;
+    say(&json!({ "listening": listener.local_addr()?.port() }));
+    let serving = tokio::spawn(patio::serve(listener, io.service()).into_future());
+    let mut lines = BufReader::new(stdin()).lines();
+    while let Some(line) = lines.next_line().await? {
+        let io = io.clone();
+        tokio::spawn(async move {
+            let answer = operations::perform(&io, &line).await;
+            say(&answer);
+        });
+    }
+    serving.abort();
+    io.close().await;
+    Ok(())
+}
+
+async fn emitter(flags: &Flags) -> anyhow::Result<()> {
+    let dialect = if flags.adapter == "7" { Dialect::V7 } else { Dialect::V8 };
+    let emitter = Emitter::new(&flags.redis)?.key(&*flags.key).dialect(dialect);
+    // Who waits for it waits for a port.
+    say(&json!({ "listening": 1 }));
+    let mut lines = BufReader::new(stdin()).lines();
+    while let Some(line) = lines.next_line().await? {
+        say(&operations::emit(&emitter, &line).await);
+    }
+    Ok(())
+}
+
+async fn greet(socket: Socket, Auth(hello): Auth<Hello>) {
+    if let Err(error) = socket.set_data("who", &hello.who) {
+        say(&json!({ "heard": error.to_string() }));
+    }
+    socket.join(hello.rooms);
+}
+
+/// One line to whoever tells us what to do.
+fn say(line: &serde_json::Value) {
+    println!("{line}");
+}

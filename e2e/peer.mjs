@@ -46,8 +46,8 @@ export function bytesOf(value) {
   if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
 }
 
-// JSON with sorted keys and with bytes as <hex>, in which undefined stays visible.
-function canonical(value) {
+/** JSON with sorted keys and with bytes as <hex>, in which undefined stays visible. */
+export function canonical(value) {
   if (value === undefined) return "undefined";
   const bytes = bytesOf(value);
   if (bytes) return `<${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}>`;

@@ -4,7 +4,8 @@ use anyhow::bail;
 
 /// What `cargo xtask` prints without a task.
 pub(crate) const HELP: &str = "\
-cargo xtask test    run all tests: Rust, official clients in Node and Chromium, Node.js as the standard, soak, Autobahn,
+cargo xtask test    run all tests: Rust, official clients in Node and Chromium, clusters with Node.js
+                    servers on Redis, Node.js as the standard, soak, Autobahn,
                     instructions of the hot paths, fuzz
 cargo xtask ci      the same, and format, clippy, documents, feature combinations, licences
 cargo xtask bench   measure Patio beside its peers; its options follow: cargo xtask bench --quick

@@ -21,6 +21,7 @@ pub(crate) enum Need {
     /// libFuzzer is compiled from its source.
     Cxx,
     Valgrind,
+    Redis,
 }
 
 impl Need {
@@ -33,6 +34,8 @@ impl Need {
             Self::Chromium => &["chromium", "fonts-liberation"],
             Self::Cxx => &["g++"],
             Self::Valgrind => &["valgrind"],
+            // With redis-cli, which comes in a package of its own.
+            Self::Redis => &["redis-server", "redis-tools"],
         }
     }
 
@@ -46,6 +49,7 @@ impl Need {
             }
             Self::Cxx => env::var_os("CXX").is_some() || find("c++").is_some(),
             Self::Valgrind => find("valgrind").is_some(),
+            Self::Redis => find("redis-server").is_some() && find("redis-cli").is_some(),
         }
     }
 }
@@ -58,6 +62,7 @@ impl fmt::Display for Need {
             Self::Chromium => "Chromium",
             Self::Cxx => "a C++ compiler",
             Self::Valgrind => "Valgrind",
+            Self::Redis => "Redis",
         })
     }
 }

@@ -36,9 +36,10 @@ const fn suite(
     Suite { name, needs, needs_build: true, run }
 }
 
-const SUITES: [Suite; 11] = [
-    suite("cargo test", &[], cargo_test),
+const SUITES: [Suite; 12] = [
+    suite("cargo test", &[Need::Redis], cargo_test),
     suite("e2e in Node", SCRIPT, |name, workspace, session| e2e(name, "run.mjs", workspace, session)),
+    suite("mixed clusters", &[Need::Node, Need::Npm, Need::Redis], clusters),
     suite("e2e in Chromium", BROWSER, |name, workspace, session| {
         e2e(name, "browser.mjs", workspace, session)
     }),
@@ -114,8 +115,18 @@ fn cargo_test(name: &'static str, workspace: &Workspace, session: &mut Session) 
 fn e2e(name: &'static str, script: &str, workspace: &Workspace, session: &mut Session) {
     // The script hands it to a shell.
     let server = format!("'{}'", workspace.program("e2e").display().to_string().replace('\'', r"'\''"));
+    node(name, script, &server, workspace, session);
+}
+
+/// Clusters of Node's servers and the program of `e2e/src/bin/cluster_node`.
+fn clusters(name: &'static str, workspace: &Workspace, session: &mut Session) {
+    let program = workspace.program("cluster_node").display().to_string();
+    node(name, "cluster/run.mjs", &program, workspace, session);
+}
+
+fn node(name: &'static str, script: &str, server: &str, workspace: &Workspace, session: &mut Session) {
     let mut command = workspace.command("node", "e2e");
-    command.args([script, "--server", &server]);
+    command.args([script, "--server", server]);
     let (limit, counting) = (minutes(10), Counting::Script);
     session.step(Step { name, commands: vec![command], limit, counting });
 }

@@ -1,0 +1,185 @@
+// What is done in a cell, and what must come of it. `cluster` is all servers and clients of one version; `sender` does it;
+// `to` is the kind whose clients or servers are looked at. Where the others are meant too, they are looked at in their
+// own cell.
+
+import { canonical, same, ok } from "../peer.mjs";
+import { tag, untag, values } from "./values.mjs";
+
+/** Whom an emit is for: how the sender chooses, and which clients are meant. */
+export const audiences = {
+  everyone: { how: {}, meant: () => true },
+  "one room": { how: { to: ["all-a"] }, meant: ({ letter }) => letter === "a" },
+  "two rooms": { how: { to: ["all-a", "all-b"] }, meant: () => true },
+  "a room with # and unicode": { how: { to: ["a#b €"] }, meant: ({ letter }) => letter === "a" },
+  "a room with a number": { how: { to: ["42"] }, meant: ({ letter }) => letter === "a" },
+  "a room without a name": { how: { to: [""] }, meant: ({ letter }) => letter === "a" },
+  "a room of one server": {
+    how: ({ to }) => ({ to: [`on-${to}-1`] }),
+    meant: ({ server }, { to }) => server === `${to}-1`,
+  },
+  "a room with nobody": { how: { to: ["nowhere"] }, meant: () => false },
+  "one socket": {
+    how: (cell, clients) => ({ to: [victim(cell, clients).id] }),
+    meant: (client, cell, clients) => client === victim(cell, clients),
+  },
+  "all but a room": { how: { except: ["all-a"] }, meant: ({ letter }) => letter === "b" },
+  "another socket's broadcast": {
+    how: ({ sender }, clients) => ({ from: clients.find(({ server }) => server === sender.name).id }),
+    meant: (client, { sender }, clients) => client !== clients.find(({ server }) => server === sender.name),
+  },
+  volatile: { how: { volatile: true }, meant: () => true },
+  uncompressed: { how: { compress: false }, meant: () => true },
+  "another namespace": { how: { nsp: "/chat#é", to: ["all-b"] }, meant: ({ letter }) => letter === "b" },
+};
+
+const victim = ({ to }, clients) => clients.find(({ server, letter }) => server === `${to}-2` && letter === "b");
+
+export async function emit(cluster, cell) {
+  const { how, meant } = audiences[cell.argument];
+  const clients = cluster.clients.filter(({ nsp }) => nsp === (how.nsp ?? "/"));
+  const chosen = typeof how === "function" ? how(cell, clients) : how;
+  await deliver(cluster, cell, chosen, ["x"], ["x"], (client) => meant(client, cell, clients));
+}
+
+export async function value(cluster, cell) {
+  const { args, received = args } = values[cell.argument];
+  await deliver(cluster, cell, {}, args, received, () => true);
+}
+
+// Emits, and waits until what the same server emits afterwards has come to all: then it came, or never will.
+async function deliver(cluster, { number, to, sender }, how, args, received, meant) {
+  const nsp = how.nsp ?? "/";
+  await sender.do("emit", { ...how, event: "event", args: tag([number, ...args]) });
+  await sender.do("emit", { nsp, event: "fence", args: [number] });
+  const clients = cluster.clients.filter((client) => client.nsp === nsp);
+  for (const client of clients) await client.fence(number);
+  for (const client of clients.filter(({ kind }) => kind === to)) {
+    const got = client.events.filter(([first]) => first === number).map(([, ...rest]) => rest);
+    same(got, meant(client) ? [received] : [], `what ${client.who} got`);
+  }
+}
+
+const onKind = (to) => [`on-${to}-1`, `on-${to}-2`];
+
+export async function ask(cluster, { number, argument, to, sender }) {
+  const { args, received = args } = values[argument];
+  const asked = { to: onKind(to), timeout: 4_000, args: tag([number, "echo", ...args]) };
+  const { answers, missing } = await sender.do("ask", asked);
+  same(untag(answers), Array(4).fill(received[0]), "the answers");
+  ok(!missing, "somebody did not answer");
+}
+
+export async function acks(cluster, { number, argument, to, sender }) {
+  const asks = {
+    everyone: { how: { timeout: 4_000 }, word: "echo", expected: 8, missing: false },
+    "someone silent": { how: { to: onKind(to), timeout: 300 }, word: "silence", expected: 2, missing: true },
+    "nobody there": { how: { to: ["nowhere"], timeout: 4_000 }, word: "echo", expected: 0, missing: false },
+  };
+  const { how, word, expected, missing } = asks[argument];
+  const begin = Date.now();
+  const answer = await sender.do("ask", { ...how, args: [number, word, "x"] });
+  same(untag(answer.answers), Array(expected).fill("x"), "the answers");
+  same(answer.missing, missing, "whether somebody did not answer");
+  const took = Date.now() - begin;
+  ok(missing ? took >= 300 : took < 3_000, `it took ${took} ms`);
+}
+
+// What a server of a kind tells other servers: JSON in Node; Patio keeps bytes.
+function told(kind, value) {
+  if (kind !== "patio") return value === undefined ? undefined : JSON.parse(JSON.stringify(value));
+  if (value === undefined) return null;
+  if (value instanceof Date) return value.toISOString();
+  if (value === null || typeof value !== "object" || Buffer.isBuffer(value)) return value;
+  if (Array.isArray(value)) return value.map((element) => told(kind, element));
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, told(kind, member)]));
+}
+
+export async function tell(cluster, { number, argument, from, to, sender }) {
+  const args = told(from === "Patio's emitter" ? "patio" : from, values[argument].args);
+  await sender.do("tell", { args: tag([number, ...values[argument].args]) });
+  for (const server of cluster.servers.filter(({ kind }) => kind === to)) {
+    const own = () => server.heard.filter(({ args: [first] }) => first === number);
+    if (server !== sender) await eventually(() => own().length > 0, `what ${server.name} is told`);
+    const heard = own().map(({ args }) => untag(args));
+    same(heard, server === sender ? [] : [[number, ...args]], `what ${server.name} heard`);
+  }
+}
+
+export async function consult(cluster, { argument, from, to, sender }) {
+  const { args } = values[argument];
+  const { answers, missing } = await sender.do("consult", { event: "told", args: tag(args) });
+  same(missing, 0, "servers that did not answer");
+  const expected = cluster.servers
+    .filter((server) => server !== sender)
+    .map(({ kind }) => {
+      const [heard] = told(from, args);
+      return heard === undefined ? undefined : told(kind, heard);
+    });
+  // In the order of arrival, which is any.
+  const sorted = (list) => list.map(canonical).sort();
+  same(sorted(untag(answers)), sorted(expected), `the answers, ${to} among them`);
+}
+
+export async function fetch(cluster, { argument, to, sender }) {
+  const how = argument === "of a room" ? { to: ["all-a"] } : { to: onKind(to) };
+  const sockets = await sender.do("fetch", how);
+  const known = new Map(sockets.map((socket) => [socket.id, socket]));
+  same(known.size, sockets.length, "each socket once");
+  same(sockets.length, 4, "the sockets");
+  for (const client of cluster.clients.filter(({ nsp, kind }) => nsp === "/" && kind === to)) {
+    if (argument === "of a room" && client.letter !== "a") continue;
+    const { rooms, data, handshake } = known.get(client.id) ?? {};
+    same(rooms, [...client.rooms, client.id].sort(), `the rooms of ${client.who}`);
+    same(data, { who: client.who }, `the data of ${client.who}`);
+    const keys = ["address", "auth", "headers", "issued", "query", "secure", "time", "url", "xdomain"];
+    same([...handshake].sort(), keys, `the handshake of ${client.who}`);
+  }
+}
+
+export async function change(cluster, cell) {
+  const { number, argument, to, sender } = cell;
+  if (argument !== "join and leave") return end(cluster, cell, argument === "disconnect and close");
+  const room = `new-${number}`;
+  const members = async () => {
+    const own = cluster.servers.map((server) => server.do("fetch", { to: [room], local: true }));
+    return (await Promise.all(own)).flat().map(({ id }) => id).sort();
+  };
+  const all = cluster.clients.filter(({ nsp, kind }) => nsp === "/" && kind === to);
+  await sender.do("join", { to: onKind(to), rooms: [room, `${room}-too`] });
+  await eventually(async () => (await members()).length === all.length, "the members");
+  same(await members(), all.map(({ id }) => id).sort(), "the members");
+  await sender.do("leave", { to: ["all-a"], rooms: [room] });
+  const left = all.filter(({ letter }) => letter === "b");
+  await eventually(async () => (await members()).length === left.length, "who is left");
+  same(await members(), left.map(({ id }) => id).sort(), "who is left");
+  await sender.do("leave", { rooms: [room, `${room}-too`] });
+  await eventually(async () => (await members()).length === 0, "nobody");
+}
+
+async function end(cluster, { number, to, sender }, close) {
+  const room = `gone-${number}`;
+  const guests = [];
+  for (const server of cluster.servers.filter(({ kind }) => kind === to))
+    guests.push(await cluster.connect(server, `guest-${number}`, [room]));
+  const ended = guests.map(({ socket }) => new Promise((resolve) => socket.on("disconnect", resolve)));
+  await sender.do("disconnect", { to: [room], close });
+  const reasons = await Promise.all(ended);
+  if (!close) same(reasons, Array(2).fill("io server disconnect"), "the reasons");
+  guests.forEach(({ socket }) => socket.io._close());
+  ok(cluster.clients.every(({ socket }) => socket.connected), "a client that was not meant is disconnected");
+}
+
+export async function count(cluster, { argument, sender }) {
+  const clients = cluster.clients.filter(({ nsp }) => nsp === "/");
+  if (argument === "servers") return same(await sender.do("servers"), 4, "the servers");
+  if (argument === "sockets") return same(await sender.do("count"), clients.length, "the sockets");
+  const rooms = new Set(clients.flatMap(({ id, rooms }) => [id, ...rooms]));
+  same(await sender.do("rooms"), [...rooms].sort(), "the rooms");
+}
+
+async function eventually(check, what) {
+  for (const begin = Date.now(); !(await check());) {
+    ok(Date.now() - begin < 5_000, `no ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}

@@ -1,0 +1,96 @@
+// A Node server of a cluster, told on stdin what to do: one JSON object in a line, {id, op, …}. It answers with {id, result}
+// or {id, error}, and tells {heard} of what other servers sent to it. The same words move e2e/src/bin/cluster_node.
+
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
+import { Redis } from "ioredis";
+import { Server } from "socket.io";
+import { tag, untag } from "./values.mjs";
+
+const require = createRequire(import.meta.url);
+const { values: flags } = parseArgs({
+  options: { redis: { type: "string" }, key: { type: "string" }, adapter: { type: "string" } },
+});
+
+const [publisher, subscriber] = [new Redis(flags.redis), new Redis(flags.redis)];
+const { key } = flags;
+const adapters = {
+  8: () => require("@socket.io/redis-adapter").createAdapter(publisher, subscriber, { key }),
+  "8 specific": () =>
+    require("@socket.io/redis-adapter").createAdapter(publisher, subscriber, {
+      key,
+      publishOnSpecificResponseChannel: true,
+    }),
+  7: () => require("redis-adapter-7").createAdapter(publisher, subscriber, { key }),
+};
+const http = createServer();
+const io = new Server(http, { adapter: adapters[flags.adapter](), pingInterval: 60_000 });
+const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
+
+for (const name of ["/", "/chat#é"]) {
+  const nsp = io.of(name);
+  nsp.on("connection", (socket) => {
+    const { who, rooms } = socket.handshake.auth;
+    socket.data = { who };
+    socket.join(rooms);
+  });
+  nsp.on("told", (...args) => {
+    const answer = typeof args.at(-1) === "function" ? args.pop() : undefined;
+    say({ heard: { nsp: name, args: tag(args) } });
+    answer?.(...args);
+  });
+}
+
+function choose({ nsp, from, to = [], except = [], volatile, compress, timeout, local }) {
+  let chosen = io.of(nsp);
+  if (from) chosen = chosen.sockets.get(from).broadcast;
+  for (const room of to) chosen = chosen.to(room);
+  for (const room of except) chosen = chosen.except(room);
+  if (volatile) chosen = chosen.volatile;
+  if (compress !== undefined) chosen = chosen.compress(compress);
+  if (timeout !== undefined) chosen = chosen.timeout(timeout);
+  if (local) chosen = chosen.local;
+  return chosen;
+}
+
+const operations = {
+  emit: (how) => void choose(how).emit(how.event, ...untag(how.args)),
+  ask: (how) =>
+    choose(how)
+      .emitWithAck("question", ...untag(how.args))
+      .then((answers) => ({ answers: tag(answers), missing: false }))
+      .catch((error) => ({ answers: tag(error.responses), missing: true })),
+  join: (how) => void choose(how).socketsJoin(how.rooms),
+  leave: (how) => void choose(how).socketsLeave(how.rooms),
+  disconnect: (how) => void choose(how).disconnectSockets(how.close),
+  fetch: async (how) => {
+    const sockets = await choose(how).fetchSockets();
+    return sockets.map(({ id, rooms, data, handshake }) => {
+      return { id, rooms: [...rooms].sort(), data, handshake: Object.keys(handshake) };
+    });
+  },
+  tell: ({ nsp, args }) => void io.of(nsp).serverSideEmit("told", ...untag(args)),
+  consult: ({ nsp, event, args }) =>
+    io
+      .of(nsp)
+      .serverSideEmitWithAck(event, ...untag(args))
+      .then((answers) => ({ answers: tag(answers), missing: 0 }))
+      .catch((error) => ({ answers: tag(error.responses), missing: 1 })),
+  rooms: async ({ nsp }) => [...(await io.of(nsp).adapter.allRooms())].map(String).sort(),
+  servers: ({ nsp }) => io.of(nsp).adapter.serverCount(),
+};
+
+createInterface({ input: process.stdin })
+  .on("line", async (line) => {
+    const { id, op, ...how } = JSON.parse(line);
+    try {
+      say({ id, result: (await operations[op](how)) ?? null });
+    } catch (error) {
+      say({ id, error: String(error?.stack ?? error) });
+    }
+  })
+  .on("close", () => process.exit());
+
+http.listen(0, "127.0.0.1", () => say({ listening: http.address().port }));

@@ -2,7 +2,7 @@
 // `to` is the kind whose clients or servers are looked at. Where the others are meant too, they are looked at in their
 // own cell.
 
-import { canonical, same, ok } from "../peer.mjs";
+import { canonical, same, ok, within } from "../peer.mjs";
 import { tag, untag, values } from "./values.mjs";
 
 /** Whom an emit is for: how the sender chooses, and which clients are meant. */
@@ -97,7 +97,9 @@ function told(kind, value) {
 export async function tell(cluster, { number, argument, from, to, sender }) {
   const args = told(from === "Patio's emitter" ? "patio" : from, values[argument].args);
   await sender.do("tell", { args: tag([number, ...values[argument].args]) });
-  for (const server of cluster.servers.filter(({ kind }) => kind === to)) {
+  // The sender last: what came back to it would be there by then.
+  const meant = cluster.servers.filter(({ kind }) => kind === to);
+  for (const server of [...meant.filter((server) => server !== sender), ...meant.filter((server) => server === sender)]) {
     const own = () => server.heard.filter(({ args: [first] }) => first === number);
     if (server !== sender) await eventually(() => own().length > 0, `what ${server.name} is told`);
     const heard = own().map(({ args }) => untag(args));
@@ -159,12 +161,22 @@ export async function change(cluster, cell) {
 async function end(cluster, { number, to, sender }, close) {
   const room = `gone-${number}`;
   const guests = [];
-  for (const server of cluster.servers.filter(({ kind }) => kind === to))
-    guests.push(await cluster.connect(server, `guest-${number}`, [room]));
+  for (const server of cluster.servers.filter(({ kind }) => kind === to)) {
+    const guest = await cluster.connect(server, `guest-${number}`, [room]);
+    // In a second namespace of the same connection: only with it the client keeps a connection that it may keep.
+    const other = guest.socket.io.socket("/chat#é", { auth: { who: guest.who, rooms: [] } });
+    await within(new Promise((resolve) => other.on("connect", resolve)), "second namespace");
+    guests.push({ ...guest, other });
+  }
   const ended = guests.map(({ socket }) => new Promise((resolve) => socket.on("disconnect", resolve)));
   await sender.do("disconnect", { to: [room], close });
-  const reasons = await Promise.all(ended);
-  if (!close) same(reasons, Array(2).fill("io server disconnect"), "the reasons");
+  const reasons = await within(Promise.all(ended), "end of the guests");
+  if (close) {
+    await eventually(() => guests.every(({ other }) => !other.connected), "end of the connections");
+  } else {
+    same(reasons, Array(2).fill("io server disconnect"), "the reasons");
+    ok(guests.every(({ other }) => other.connected), "a connection has ended that was to stay");
+  }
   guests.forEach(({ socket }) => socket.io._close());
   ok(cluster.clients.every(({ socket }) => socket.connected), "a client that was not meant is disconnected");
 }

@@ -16,7 +16,7 @@ use redis::{
 };
 use tokio::{sync::Mutex, task::JoinHandle, time::timeout};
 
-use crate::connect::{ConnectOptions, Server};
+use crate::connect::{ConnectOptions, Server, Tls};
 
 /// How long making a connection, or an answer to a command, may take. A server that stalls for less loses nothing.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,7 +30,14 @@ pub struct ConnectError {
     source: Box<dyn Error + Send + Sync>,
 }
 
+const INVALID: &str = "these are no options to connect with";
+
 impl ConnectError {
+    /// True when the options can never work. Otherwise Redis may be there at another time.
+    pub fn is_invalid_options(&self) -> bool {
+        self.what == INVALID
+    }
+
     fn new(what: &'static str) -> impl FnOnce(RedisError) -> Self {
         move |source| Self { what, source: source.into() }
     }
@@ -94,10 +101,9 @@ enum Source {
 
 impl Client {
     pub(crate) fn new(options: &ConnectOptions) -> Result<Self, ConnectError> {
-        Ok(Self {
-            source: source(options).map_err(ConnectError::new("these are no options to connect with"))?,
-            resp2: options.resp2,
-        })
+        let wrong = |what| ConnectError { what: INVALID, source: Box::<dyn Error + Send + Sync>::from(what) };
+        check(options).map_err(wrong)?;
+        Ok(Self { source: source(options).map_err(ConnectError::new(INVALID))?, resp2: options.resp2 })
     }
 
     /// Makes both connections, to the same server.
@@ -139,10 +145,32 @@ impl Client {
         let connected = timeout(PATIENCE, connecting).await;
         let connected =
             connected.unwrap_or_else(|_| Err((ErrorKind::Io, "it did not answer in time").into()));
-        connected.map_err(ConnectError::new(match self.resp2 {
-            false => "cannot connect to Redis with RESP3, the protocol of 6.0 and newer",
-            true => "cannot connect to Redis",
-        }))
+        connected.map_err(|error| {
+            let what = match error.kind() {
+                ErrorKind::RESP3NotSupported => {
+                    "Redis does not speak RESP3, as 6.0 and newer do: choose RESP2"
+                }
+                _ => "cannot connect to Redis",
+            };
+            ConnectError::new(what)(error)
+        })
+    }
+}
+
+/// Refuses what would be ignored otherwise: a password in clear where somebody asked for TLS.
+fn check(options: &ConnectOptions) -> Result<(), &'static str> {
+    let Tls { on, root_certificates, client } = &options.tls;
+    let is_encrypted = match &options.server {
+        Server::Url(url) => url.starts_with("rediss://"),
+        Server::Sentinel { .. } => *on,
+    };
+    match &options.server {
+        Server::Url(_) if *on && !is_encrypted => Err("with a URL, TLS is chosen by rediss://"),
+        Server::Url(_) if options.sentinel_password.is_some() => Err("there are no sentinels"),
+        _ if !is_encrypted && (root_certificates.is_some() || client.is_some()) => {
+            Err("certificates are for TLS")
+        }
+        _ => Ok(()),
     }
 }
 
@@ -258,18 +286,21 @@ pub(crate) struct Publisher(MultiplexedConnection);
 
 impl Publisher {
     /// Publishes in this order, in one go.
+    /// What became of each; an error if nobody knows.
     pub(crate) async fn publish<'a>(
         &self,
         messages: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    ) -> Result<(), CommandError> {
+    ) -> Result<Vec<Result<(), CommandError>>, CommandError> {
         let mut pipeline = redis::pipe();
+        pipeline.ignore_errors();
         for (channel, payload) in messages {
-            pipeline.cmd("PUBLISH").arg(channel).arg(payload).ignore();
+            pipeline.cmd("PUBLISH").arg(channel).arg(payload);
         }
         let mut connection = self.0.clone();
         // Boxed for the same reason, once for many messages.
-        let published: BoxFuture<'_, RedisResult<()>> = Box::pin(pipeline.exec_async(&mut connection));
-        Ok(published.await?)
+        type Each = Vec<RedisResult<usize>>;
+        let published: BoxFuture<'_, RedisResult<Each>> = Box::pin(pipeline.query_async(&mut connection));
+        Ok(published.await?.into_iter().map(|one| one.map(drop).map_err(CommandError)).collect())
     }
 
     /// How many connections subscribe to each of these channels by its name.
@@ -391,5 +422,30 @@ fn hand_on_message(receive: &dyn Receive, message: &Msg) {
     match message.get_pattern::<Option<Vec<u8>>>() {
         Ok(Some(pattern)) => receive.message(Subscription::Pattern(&pattern), &channel, payload),
         _ => receive.message(Subscription::Channel(&channel), &channel, payload),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_ignored_is_refused() {
+        let url = |url: &str| ConnectOptions::url(url);
+        let sentinels = || ConnectOptions::sentinel(["127.0.0.1:1"], "master");
+        for wrong in [
+            url("redis://localhost").tls(),
+            url("redis://localhost").root_certificates("pem"),
+            url("redis://localhost").client_certificate("pem", "key"),
+            url("redis://localhost").sentinel_password("secret"),
+            sentinels().root_certificates("pem"),
+            ConnectOptions::sentinel(["127.0.0.1"], "master"),
+            url("http://localhost"),
+        ] {
+            assert!(Client::new(&wrong).is_err_and(|error| error.is_invalid_options()), "{wrong:?}");
+        }
+        for right in [url("redis://localhost"), sentinels().password("a").sentinel_password("b")] {
+            assert!(Client::new(&right).is_ok(), "{right:?}");
+        }
     }
 }

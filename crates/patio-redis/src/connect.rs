@@ -77,13 +77,14 @@ impl ConnectOptions {
         self
     }
 
-    /// The password of the sentinels, if they have one.
+    /// The password of the sentinels, if they have one. They are reached without TLS, and without a name.
     pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
         self.sentinel_password = Some(password.into());
         self
     }
 
-    /// Connects with TLS to the master that sentinels know; where there is a URL, `rediss://` says so.
+    /// Connects with TLS to the master that sentinels know. With a URL it is `rediss://` that says so, and this is an
+    /// error.
     pub fn tls(mut self) -> Self {
         self.tls.on = true;
         self

@@ -13,8 +13,8 @@ use tokio::sync::Mutex;
 
 use crate::{
     ConnectOptions, Dialect,
-    client::{Client, ConnectError, Publisher},
-    pubsub::Channels,
+    channels::{Channels, DEFAULT_KEY},
+    client::{Client, CommandError, ConnectError, Publisher},
     wire::classic::Encoder,
 };
 
@@ -24,8 +24,8 @@ const NAME: &str = "emitter";
 /// Emits to the clients of all servers that use [`PubSub`](crate::PubSub) or `@socket.io/redis-adapter`: from a worker, a
 /// cron job, an API that has no Socket.IO server. `Emitter` of `@socket.io/redis-emitter`.
 ///
-/// Clones share one connection, which is made when it is first needed, and anew after a loss. Each call waits until Redis has
-/// taken the message; how many servers hear it, nobody knows.
+/// Clones share one connection, which is made when it is first needed. The call that finds it lost fails, and the next one
+/// makes it anew. Each waits until Redis has taken the message, 5 s at most; how many servers hear it, nobody knows.
 ///
 /// ```no_run
 /// use patio_redis::Emitter;
@@ -61,13 +61,13 @@ pub enum EmitterError {
     Reserved(String),
     /// The data cannot be serialised.
     #[error(transparent)]
-    Encode(#[from] EncodeError),
+    Encode(EncodeError),
     /// There is no connection to Redis.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// Redis did not take the message, or not in time.
+    Connect(ConnectError),
+    /// Redis did not take the message, or not in time; or servers of this [`Dialect`] do not know it.
     #[error(transparent)]
-    Publish(#[from] AdapterError),
+    Publish(AdapterError),
 }
 
 impl Emitter {
@@ -77,7 +77,7 @@ impl Emitter {
         let connection = Connection { client: Client::new(&options.into())?, publisher: Mutex::new(None) };
         Ok(Self {
             connection: Arc::new(connection),
-            key: "socket.io".into(),
+            key: DEFAULT_KEY.into(),
             dialect: Dialect::default(),
             namespace: "/".into(),
             options: BroadcastOptions::everyone(),
@@ -138,12 +138,9 @@ impl Emitter {
         if options.is_nobody() {
             return Ok(());
         }
-        let channels = self.channels();
-        let channel = match options.single_room() {
-            Some(room) => channels.room(room),
-            None => channels.broadcasts.clone(),
-        };
-        self.publish(channel, self.encoder().broadcast(&payload, options)?).await
+        let channel = self.channels().broadcast(options);
+        self.publish(channel, self.encoder().broadcast(&payload, options).map_err(EmitterError::Publish)?)
+            .await
     }
 
     /// Makes the chosen sockets join rooms. `socketsJoin(rooms)` in Socket.IO.
@@ -163,15 +160,16 @@ impl Emitter {
         self.request(Message::Disconnect { options: self.options.clone(), close }).await
     }
 
-    /// Sends an event to the servers themselves, whatever rooms were chosen. Errors: as [`emit`](Self::emit), and a name that
-    /// would end a Node server. `serverSideEmit(event, ...args)` in Socket.IO.
+    /// Sends an event to the servers themselves, whatever rooms were chosen. Errors: a name that servers use among themselves
+    /// (`error` would end one of Node), data that cannot be serialised, Redis, a dialect that has none. `serverSideEmit(event, ...args)` in Socket.IO.
     pub async fn server_side_emit<T: Serialize + ?Sized>(
         &self,
         event: &str,
         data: &T,
     ) -> Result<(), EmitterError> {
         let payload = payload(event, data, &SERVER_SIDE_RESERVED)?;
-        let bytes = self.encoder().request(&Message::ServerSideEmit { payload, request: None })?;
+        let bytes = self.encoder().request(&Message::ServerSideEmit { payload, request: None });
+        let bytes = bytes.map_err(EmitterError::Publish)?;
         self.publish(self.channels().requests, bytes).await
     }
 
@@ -179,7 +177,8 @@ impl Emitter {
         if self.options.is_nobody() {
             return Ok(());
         }
-        self.publish(self.channels().requests, self.encoder().request(&message)?).await
+        let bytes = self.encoder().request(&message).map_err(EmitterError::Publish)?;
+        self.publish(self.channels().requests, bytes).await
     }
 
     fn channels(&self) -> Channels {
@@ -195,13 +194,15 @@ impl Emitter {
     }
 
     async fn publish(&self, channel: Bytes, payload: Bytes) -> Result<(), EmitterError> {
-        let publisher = self.connection.publisher().await?;
+        let publisher = self.connection.publisher().await.map_err(EmitterError::Connect)?;
         let message = std::iter::once((&channel[..], &payload[..]));
-        if let Err(error) = publisher.publish(message).await {
+        let published: Result<(), CommandError> =
+            publisher.publish(message).await.and_then(|results| results.into_iter().collect());
+        if let Err(error) = published {
             if error.is_fatal() {
                 *self.connection.publisher.lock().await = None;
             }
-            return Err(AdapterError::from(error).into());
+            return Err(EmitterError::Publish(error.into()));
         }
         Ok(())
     }
@@ -221,5 +222,5 @@ fn payload<T: Serialize + ?Sized>(event: &str, data: &T, reserved: &[&str]) -> R
     if reserved.contains(&event) {
         return Err(EmitterError::Reserved(event.to_owned()));
     }
-    Ok(Payload::event(event, data)?)
+    Payload::event(event, data).map_err(EmitterError::Encode)
 }

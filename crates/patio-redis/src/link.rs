@@ -159,7 +159,7 @@ impl Link {
                 }
             }
             if !mem::replace(&mut table.kept, true) {
-                runtime.spawn(keep(Kept { link: self.clone(), ends: false }));
+                runtime.spawn(keep(KeeperGuard { link: self.clone(), ends: false }));
             }
             self.change(&mut table)
         });
@@ -174,8 +174,8 @@ impl Link {
         }
     }
 
-    /// Gives up subscriptions of `route`. The future ends when Redis has confirmed it and what was queued is published, or
-    /// after a second.
+    /// Gives up subscriptions of `route`. The future ends when Redis has confirmed it, for the last namespace when what was
+    /// queued is published too, and after a second at the latest.
     pub(crate) fn release(
         &self,
         subscriptions: &[Subscription<'_>],
@@ -189,12 +189,12 @@ impl Link {
             }
         }
         let version = self.change(&mut table);
-        let kept = table.kept;
         drop(table);
+        // Without a connection there is nothing to wait for.
+        let connected = self.publisher.lock().is_some();
         let mut confirmed = self.confirmed.subscribe();
         async move {
-            if kept {
-                // While Redis is away there is nothing to unsubscribe.
+            if connected {
                 let _ = timeout(CLOSE_PATIENCE, confirmed.wait_for(|confirmed| *confirmed >= version)).await;
             }
         }
@@ -217,18 +217,18 @@ impl Link {
     }
 
     /// The end of the keeper, if nobody needs it. Under the lock, so that whoever comes next begins a new one.
-    fn rests(&self) -> bool {
+    fn stop_if_idle(&self) -> bool {
         let mut table = self.table.write();
-        let rests = table.is_empty();
-        if rests {
+        let idle = table.is_empty();
+        if idle {
             table.kept = false;
             self.confirmed.send_replace(table.version);
         }
-        rests
+        idle
     }
 
     /// Waits until there is nobody left to connect for.
-    async fn nobody(&self) {
+    async fn until_idle(&self) {
         while !self.table.read().is_empty() {
             self.changed.notified().await;
         }
@@ -269,7 +269,10 @@ impl Link {
                 && table.patterns.leaving.is_empty()
                 && table.version == version
             {
-                self.confirmed.send_replace(version);
+                // When nothing is left, the end of the keeper is what is waited for: it publishes what is queued before.
+                if !table.is_empty() {
+                    self.confirmed.send_replace(version);
+                }
                 return Ok(!table.is_empty());
             }
         }
@@ -295,22 +298,25 @@ impl Link {
                 () = last.notified() => return Ok(()),
             };
             match publisher.publish(batch.messages()).await {
-                Ok(()) => batch.published(),
-                Err(error) if error.is_fatal() => return Err(error),
-                // Those of the batch are counted when it is dropped.
-                Err(error) => tracing::warn!(%error, "Redis refused a message"),
+                Ok(results) => batch.settle(results),
+                // Those of the batch have failed when it is dropped.
+                Err(error) => return Err(error),
             }
         }
     }
 
     /// One connection, from its beginning to its end; `Ok`: nobody needs it any more.
     async fn session(self: &Arc<Self>, outage: &mut Outage) -> Result<(), AdapterError> {
-        let ears = Arc::new(Ears { link: self.clone(), ended: AtomicBool::new(false), end: Notify::new() });
-        let connecting = self.client.connect(ears.clone());
+        let events = Arc::new(SubscriberEvents {
+            link: self.clone(),
+            ended: AtomicBool::new(false),
+            end: Notify::new(),
+        });
+        let connecting = self.client.connect(events.clone());
         let Connections { publisher, subscriber } = connecting
             .await
             .map_err(|error: ConnectError| AdapterError::failed("the connection to Redis", error))?;
-        let _until_end = Connected { link: self, ears: &ears };
+        let _until_end = ConnectionGuard { link: self, events: &events };
         self.reconcile(&subscriber).await?;
         *self.publisher.lock() = Some(publisher.clone());
         self.queue.open();
@@ -327,7 +333,7 @@ impl Link {
             ended = self.publish_all(&publisher, &last) => Ok(ended?),
             ended = follow => Ok(ended?),
             ended = stays_alive(&publisher, &subscriber) => Ok(ended?),
-            () = ears.end.notified() => Err(AdapterError::disconnected()),
+            () = events.end.notified() => Err(AdapterError::disconnected()),
         }
     }
 }
@@ -341,30 +347,30 @@ async fn stays_alive(publisher: &Publisher, subscriber: &Subscriber) -> Result<(
 }
 
 /// The keeper: connects again and again, until nobody is there.
-async fn keep(mut kept: Kept) {
+async fn keep(mut kept: KeeperGuard) {
     let link = kept.link.clone();
     let mut outage = Outage::default();
-    while !link.rests() {
+    while !link.stop_if_idle() {
         let Err(error) = link.session(&mut outage).await else { continue };
         if outage.begins() {
             link.tell(&AdapterEvent::Failed(error));
         }
         tokio::select! {
             () = sleep(outage.pause()) => {}
-            () = link.nobody() => {}
+            () = link.until_idle() => {}
         }
     }
     kept.ends = true;
 }
 
 /// The keeper's mark in the table, which is taken away too if the keeper is dropped with its runtime.
-struct Kept {
+struct KeeperGuard {
     link: Arc<Link>,
     /// It has come to its end and has taken the mark away itself.
     ends: bool,
 }
 
-impl Drop for Kept {
+impl Drop for KeeperGuard {
     fn drop(&mut self) {
         if !self.ends {
             self.link.table.write().kept = false;
@@ -373,14 +379,14 @@ impl Drop for Kept {
 }
 
 /// While there is a connection.
-struct Connected<'a> {
+struct ConnectionGuard<'a> {
     link: &'a Link,
-    ears: &'a Ears,
+    events: &'a SubscriberEvents,
 }
 
-impl Drop for Connected<'_> {
+impl Drop for ConnectionGuard<'_> {
     fn drop(&mut self) {
-        self.ears.ended.store(true, SeqCst);
+        self.events.ended.store(true, SeqCst);
         *self.link.publisher.lock() = None;
         self.link.queue.close();
         let mut table = self.link.table.write();
@@ -390,14 +396,14 @@ impl Drop for Connected<'_> {
 }
 
 /// Hears one subscriber.
-struct Ears {
+struct SubscriberEvents {
     link: Arc<Link>,
     /// Nothing is handed on any more: another subscriber may hear it too.
     ended: AtomicBool,
     end: Notify,
 }
 
-impl Receive for Ears {
+impl Receive for SubscriberEvents {
     fn message(&self, subscription: Subscription<'_>, channel: &[u8], payload: Bytes) {
         let route = {
             let table = self.link.table.read();
@@ -445,7 +451,7 @@ impl Outage {
     /// How long to wait before the next attempt: twice as long each time, a random half of it, so that the servers of a
     /// cluster do not come back at once.
     fn pause(&self) -> Duration {
-        let doubled = Self::FIRST_PAUSE * 2u32.saturating_pow(self.attempts.min(16));
+        let doubled = Self::FIRST_PAUSE * 2u32.saturating_pow(self.attempts.saturating_sub(1).min(16));
         doubled.min(Self::LONGEST_PAUSE).mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }
@@ -458,14 +464,12 @@ mod tests {
     fn pauses_grow_to_a_bound() {
         let mut outage = Outage::default();
         assert!(!outage.ends(), "a first connection is no reconnection");
-        let mut last = Duration::ZERO;
-        for n in 0..40 {
+        for (n, longest) in [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000].into_iter().enumerate() {
             assert_eq!(outage.begins(), n == 0);
-            let pause = outage.pause();
-            assert!(
-                pause <= Outage::LONGEST_PAUSE && pause >= last.min(Outage::LONGEST_PAUSE / 2).mul_f64(0.99)
-            );
-            last = pause.mul_f64(0.5);
+            let longest = Duration::from_millis(longest);
+            for _ in 0..100 {
+                assert!((longest / 2..=longest).contains(&outage.pause()), "{n}");
+            }
         }
         assert!(outage.ends());
         assert!(!outage.ends());

@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 use patio_adapter::{AdapterError, cluster::broker::Inbox};
 use tokio::sync::{Notify, oneshot};
 
+use crate::client::CommandError;
+
 /// The most that may wait. One message of any size fits an empty queue.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 const MAX_MESSAGES: usize = 65_536;
@@ -29,7 +31,7 @@ enum Listener {
     /// A failure is counted.
     Count(Inbox),
     /// Somebody waits for it.
-    Tell(oneshot::Sender<()>),
+    Tell(oneshot::Sender<Result<(), AdapterError>>),
 }
 
 impl Outcome {
@@ -37,7 +39,8 @@ impl Outcome {
         Self(Some(Listener::Count(inbox)))
     }
 
-    pub(crate) fn tell() -> (Self, oneshot::Receiver<()>) {
+    /// Somebody who waits. An error of the receiver: there was no connection any more.
+    pub(crate) fn tell() -> (Self, oneshot::Receiver<Result<(), AdapterError>>) {
         let (sender, receiver) = oneshot::channel();
         (Self(Some(Listener::Tell(sender))), receiver)
     }
@@ -47,10 +50,12 @@ impl Outcome {
         self.0 = None;
     }
 
-    fn published(mut self) {
-        if let Some(Listener::Tell(waiting)) = self.0.take() {
+    fn settle(mut self, result: Result<(), AdapterError>) {
+        match self.0.take() {
             // Who waited may have gone.
-            let _ = waiting.send(());
+            Some(Listener::Tell(waiting)) => _ = waiting.send(result),
+            Some(Listener::Count(inbox)) if result.is_err() => inbox.publish_failed(),
+            _ => {}
         }
     }
 }
@@ -147,8 +152,14 @@ impl Batch {
         self.0.iter().map(|one| (&one.channel[..], &one.payload[..]))
     }
 
-    pub(crate) fn published(self) {
-        self.0.into_iter().for_each(|one| one.outcome.published());
+    /// Redis has said what became of each.
+    pub(crate) fn settle(self, results: Vec<Result<(), CommandError>>) {
+        for (one, result) in self.0.into_iter().zip(results) {
+            if let Err(error) = &result {
+                tracing::warn!(%error, "Redis refused a message");
+            }
+            one.outcome.settle(result.map_err(AdapterError::from));
+        }
     }
 }
 
@@ -156,7 +167,7 @@ impl Batch {
 mod tests {
     use super::*;
 
-    fn publication(size: usize) -> (Publication, oneshot::Receiver<()>) {
+    fn publication(size: usize) -> (Publication, oneshot::Receiver<Result<(), AdapterError>>) {
         let (outcome, receiver) = Outcome::tell();
         (Publication { channel: "c".into(), payload: vec![0; size].into(), outcome }, receiver)
     }
@@ -170,7 +181,7 @@ mod tests {
         queue.push(huge).unwrap();
         assert!(queue.push(publication(1).0).is_err(), "it is full");
         queue.close();
-        assert_eq!(outcome.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        assert!(matches!(outcome.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
         queue.open();
         (0..MAX_MESSAGES).for_each(|_| queue.push(publication(1).0).unwrap());
         assert!(queue.push(publication(1).0).is_err(), "there are many");
@@ -199,7 +210,7 @@ mod tests {
         queue.open();
         let (one, mut outcome) = publication(1);
         queue.push(one).unwrap();
-        queue.try_next().unwrap().published();
-        assert_eq!(outcome.try_recv(), Ok(()));
+        queue.try_next().unwrap().settle(vec![Ok(())]);
+        assert!(matches!(outcome.try_recv(), Ok(Ok(()))));
     }
 }

@@ -42,7 +42,7 @@ async fn works(options: ConnectOptions) {
 }
 
 #[tokio::test]
-async fn a_user_needs_the_rights_that_readme_names_and_no_more() {
+async fn a_user_needs_the_rights_that_readme_names() {
     let readme = include_str!("../../../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
     let (_, after) = readme.split_once("if you restrict it by an ACL: `").unwrap();
     let (rights, _) = after.split_once('`').unwrap();
@@ -50,6 +50,17 @@ async fn a_user_needs_the_rights_that_readme_names_and_no_more() {
     let user = ["ACL", "SETUSER", "patio", "on", ">secret", "resetkeys", "resetchannels", "-@all"];
     redis.command(&[&user[..], &rights.split(' ').collect::<Vec<_>>()].concat());
     works(ConnectOptions::url(redis.url()).username("patio").password("secret")).await;
+    let (_, after) = after.split_once("An emitter needs `").unwrap();
+    let (rights, _) = after.split_once('`').unwrap();
+    redis.command(
+        &[
+            &["ACL", "SETUSER", "emitter", "on", "nopass", "resetchannels", "-@all"],
+            &rights.split(' ').collect::<Vec<_>>()[..],
+        ]
+        .concat(),
+    );
+    let emitter = Emitter::new(ConnectOptions::url(redis.url()).username("emitter").password("any")).unwrap();
+    emitter.emit("event", &1).await.unwrap();
     works(format!("redis://patio:secret@127.0.0.1:{}", redis.port).into()).await;
     let wrong = ConnectOptions::url(redis.url()).username("patio").password("wrong");
     let refused = PubSub::connect(wrong).await.err().unwrap();

@@ -85,7 +85,11 @@ async fn tell_time(url: &str) -> Result<(), Error> {
         ticks.tick().await;
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() % 86_400;
         let time = format!("{:02}:{:02}:{:02} UTC", seconds / 3600, seconds / 60 % 60, seconds % 60);
-        emitter.to("lobby").emit("message", &format!("It is {time} (by an emitter)")).await?;
+        if let Err(error) =
+            emitter.to("lobby").emit("message", &format!("It is {time} (by an emitter)")).await
+        {
+            eprintln!("the emitter: {error}");
+        }
     }
 }
 

@@ -16,11 +16,9 @@ use patio_adapter::{
     },
 };
 
-use super::{
-    Settings,
-    channels::{Channels, Kind},
-};
+use super::Settings;
 use crate::{
+    channels::{Channels, Kind},
     link::{Link, Route},
     queue::{Outcome, Publication},
     wire::{
@@ -104,7 +102,9 @@ impl Broker for PubSubBroker {
     fn publish_confirmed(&self, message: &Message) -> BoxFuture<'static, Result<(), AdapterError>> {
         let (outcome, published) = Outcome::tell();
         match self.place().and_then(|place| place.publish(message, outcome)) {
-            Ok(()) => Box::pin(async { published.await.map_err(|_| AdapterError::disconnected()) }),
+            Ok(()) => {
+                Box::pin(async { published.await.unwrap_or_else(|_| Err(AdapterError::disconnected())) })
+            }
             Err(error) => Box::pin(ready(Err(error))),
         }
     }
@@ -140,8 +140,8 @@ impl Broker for PubSubBroker {
                 let asked = self.place().cloned().and_then(|place| Ok((place.link.publisher()?, place)));
                 Box::pin(async {
                     let Ok((publisher, place)) = asked else { return false };
-                    let Channels { requests, own_requests, .. } = &place.channels;
-                    let counted = publisher.subscribers([requests, own_requests]).await;
+                    let Channels { requests, patio_requests, .. } = &place.channels;
+                    let counted = publisher.subscribers([requests, patio_requests]).await;
                     counted.is_ok_and(|[servers, own]| servers == own)
                 })
             }
@@ -171,14 +171,11 @@ impl Place {
     fn publish(&self, message: &Message, outcome: Outcome) -> Result<(), AdapterError> {
         let encoded = match message {
             Message::Broadcast { payload, options, request: None } => {
-                let channel = match options.single_room() {
-                    Some(room) => self.channels.room(room),
-                    None => self.channels.broadcasts.clone(),
-                };
+                let channel = self.channels.broadcast(options);
                 self.encoder.broadcast(payload, options).map(|payload| (channel, payload))
             }
             Message::CountSockets { .. } => {
-                self.encoder.request(message).map(|payload| (self.channels.own_requests.clone(), payload))
+                self.encoder.request(message).map(|payload| (self.channels.patio_requests.clone(), payload))
             }
             _ => self.encoder.request(message).map(|payload| (self.channels.requests.clone(), payload)),
         };
@@ -222,8 +219,8 @@ impl Place {
                 }
                 Request::Unknown => {}
             },
-            Some(Kind::OwnRequest) => {
-                let (sender, message) = classic::read_own(payload)?;
+            Some(Kind::PatioRequest) => {
+                let (sender, message) = classic::read_patio_request(payload)?;
                 self.deliver(sender, message);
             }
             Some(Kind::Response) => {

@@ -1,7 +1,6 @@
 //! The adapter over Redis' PUBLISH and SUBSCRIBE: `@socket.io/redis-adapter`.
 
 mod broker;
-mod channels;
 
 use std::{
     sync::{Arc, Weak},
@@ -11,9 +10,9 @@ use std::{
 use patio_adapter::{Adapter, AdapterFactory, Cluster, Local, Watcher, options::DEFAULT_TIMEOUT};
 
 use self::broker::PubSubBroker;
-pub(crate) use self::channels::Channels;
 use crate::{
-    ConnectOptions,
+    ConnectOptions, Dialect,
+    channels::DEFAULT_KEY,
     client::{Client, ConnectError},
     link::Link,
 };
@@ -21,8 +20,8 @@ use crate::{
 /// The adapter that speaks what `@socket.io/redis-adapter` speaks: every server hears every broadcast over Redis' pub/sub.
 /// Node's servers of the same `key` are in the same cluster, and so is every emitter for that adapter.
 ///
-/// Give one to each server, with [`Server::builder().adapter(…)`](https://docs.rs/patio). It makes two connections to Redis
-/// when the first namespace is there. Clones are the same server's.
+/// Give one to each server, with `Server::builder().adapter(…)`. It makes two connections to Redis
+/// when the first namespace is there.
 ///
 /// ```no_run
 /// use patio::Server;
@@ -37,7 +36,6 @@ use crate::{
 ///     .build()?;
 /// # Ok(()) }
 /// ```
-#[derive(Clone)]
 pub struct PubSub {
     link: Arc<Link>,
     settings: Arc<Settings>,
@@ -59,21 +57,6 @@ struct Settings {
     max_message_bytes: usize,
 }
 
-/// Whose messages are written. All are read, whatever is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Dialect {
-    /// `@socket.io/redis-adapter` 8.
-    #[default]
-    V8,
-    /// `@socket.io/redis-adapter` 7.1 and 7.2: dates and `undefined` in the MessagePack of its time.
-    V7,
-    /// `@socket.io/redis-adapter` 7.0, whose servers would end at a broadcast with acks: there is none.
-    V7_0,
-    /// `socket.io-redis` 6, which knows neither broadcasts with acks nor `server_side_emit`.
-    V6,
-}
-
 impl PubSub {
     /// Connects to the Redis server at a [URL](ConnectOptions::url), with Node's defaults: [`builder`](Self::builder) and
     /// [`connect`](PubSubBuilder::connect).
@@ -85,7 +68,7 @@ impl PubSub {
     /// database means nothing to pub/sub: give clusters that share a Redis different [keys](PubSubBuilder::key).
     pub fn builder(options: impl Into<ConnectOptions>) -> PubSubBuilder {
         let settings = Settings {
-            key: "socket.io".into(),
+            key: DEFAULT_KEY.into(),
             dialect: Dialect::default(),
             requests_timeout: DEFAULT_TIMEOUT,
             specific_responses: false,

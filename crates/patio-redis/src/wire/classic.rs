@@ -9,7 +9,7 @@ use patio_adapter::{
     cluster::message::{Message, RequestId, Sender},
 };
 use patio_proto::{
-    msgpack::{self, read_elements, read_members, read_value, write_value},
+    msgpack::{read_elements, read_members, read_value, write_value},
     value::{Object, Value},
 };
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,8 @@ mod number {
     pub(super) const BROADCAST_ACK: i64 = 9;
 }
 
-/// The types of packets that are events. Servers of `socket.io-redis` 5 tell those with binary apart.
+/// The types of packets that are events. `socket.io-redis` 5 tells those with binary apart: of its messages, broadcasts are
+/// understood and nothing else.
 const EVENTS: [i64; 2] = [2, 5];
 
 /// How a [`Sender`] wants its question answered.
@@ -119,7 +120,7 @@ impl Encoder {
         let request = |kind| Json { uid: Some(self.node.as_str()), request: Some(kind), ..Json::default() };
         let json = match message {
             Message::Broadcast { payload, options, request: Some(id) } => {
-                if !self.dialect.has_acks() {
+                if !self.dialect.has_msgpack_requests() {
                     return Err(AdapterError::unsupported("broadcasts with acks"));
                 }
                 return self.broadcast_with_ack(payload, options, id);
@@ -207,7 +208,7 @@ impl Encoder {
             }
             Message::ServerSideAnswer { request, value } => {
                 let first = first(value)?;
-                if first.as_ref().is_some_and(Value::has_binary) && self.dialect.reads_msgpack_requests() {
+                if first.as_ref().is_some_and(Value::has_binary) && self.dialect.has_msgpack_requests() {
                     let mut members = vec![
                         ("type".to_owned(), Value::Int(number::SERVER_SIDE_EMIT)),
                         ("requestId".to_owned(), request.as_str().into()),
@@ -284,7 +285,7 @@ impl Encoder {
             Some((_, attachments)) => !attachments.is_empty(),
             None => payload.to_value().map_err(unreadable)?.has_binary(),
         };
-        Ok(binary && self.dialect.reads_msgpack_requests())
+        Ok(binary && self.dialect.has_msgpack_requests())
     }
 
     fn json(&self, payload: &Payload) -> Result<Box<RawValue>, AdapterError> {
@@ -322,28 +323,6 @@ fn raw(text: &str) -> &RawValue {
 /// The first argument of an ack: what travels.
 fn first(arguments: &Payload) -> Result<Option<Value>, AdapterError> {
     Ok(arguments.values().map_err(unreadable)?.into_iter().next())
-}
-
-impl Dialect {
-    const fn msgpack(self) -> msgpack::Dialect {
-        match self {
-            Self::V8 => msgpack::Dialect::Notepack3,
-            Self::V7 | Self::V7_0 | Self::V6 => msgpack::Dialect::Notepack2,
-        }
-    }
-
-    const fn has_acks(self) -> bool {
-        matches!(self, Self::V8 | Self::V7)
-    }
-
-    const fn has_server_side_emit(self) -> bool {
-        matches!(self, Self::V8 | Self::V7 | Self::V7_0)
-    }
-
-    /// Older servers end when they get one.
-    const fn reads_msgpack_requests(self) -> bool {
-        matches!(self, Self::V8 | Self::V7)
-    }
 }
 
 /// A broadcast without acks.
@@ -453,7 +432,7 @@ pub(crate) fn read_request(bytes: &Bytes, namespace: &str) -> Result<Request, Ga
 }
 
 /// Reads a question on our own channel.
-pub(crate) fn read_own(bytes: &Bytes) -> Result<(Sender, Message), Garbage> {
+pub(crate) fn read_patio_request(bytes: &Bytes) -> Result<(Sender, Message), Garbage> {
     let value = read(bytes)?;
     let node = value["uid"].as_str().map(NodeId::new).ok_or(Garbage::Field("uid"))?;
     let request = value["requestId"].as_str().map(RequestId::new).ok_or(Garbage::Field("requestId"))?;

@@ -3,6 +3,7 @@
 pub(crate) mod proxy;
 
 use std::{
+    fs,
     io::Write,
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::Path,
@@ -37,12 +38,19 @@ impl Redis {
         let folder = TempDir::new().unwrap();
         let arguments = arguments(folder.path());
         let mut redis = Self { port: free_port(), folder, arguments, process: None };
-        redis.restart();
+        // Another test's server may have been faster to take the port.
+        while !redis.try_start() {
+            redis.port = free_port();
+        }
         redis
     }
 
     /// A server at the same address as before.
     pub(crate) fn restart(&mut self) {
+        assert!(self.try_start(), "redis-server has ended: see redis.log");
+    }
+
+    fn try_start(&mut self) -> bool {
         let mut command = Command::new("redis-server");
         if self.folder.path().join("redis.conf").exists() {
             command.arg("redis.conf");
@@ -55,10 +63,20 @@ impl Redis {
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server, of the package of that name");
-        self.process = Some(child);
+        let mut child = child;
         let began = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
-            assert!(began.elapsed() < Duration::from_secs(10), "redis-server does not listen");
+        loop {
+            if child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            let log = fs::read_to_string(self.folder.path().join("redis.log")).unwrap_or_default();
+            let ready = log.rsplit("Redis is starting").next().unwrap_or_default();
+            let is_ready = ready.contains("Ready to accept connections") || ready.contains("Sentinel ID");
+            if is_ready && TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+                self.process = Some(child);
+                return true;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "redis-server does not listen: {log}");
             sleep(Duration::from_millis(5));
         }
     }

@@ -4,35 +4,38 @@
 //! brackets subscribes to itself.
 
 use bytes::Bytes;
-use patio_adapter::{NodeId, Room};
+use patio_adapter::{BroadcastOptions, NodeId};
 
 use crate::client::Subscription;
+
+/// What the names begin with, unless told otherwise.
+pub(crate) const DEFAULT_KEY: &str = "socket.io";
 
 /// The names, with Node's default key in the examples.
 #[derive(Debug)]
 pub(crate) struct Channels {
     /// `socket.io#/nsp#`: broadcasts to all, or to several rooms. With a room and another `#`: to that room.
-    pub(crate) broadcasts: Bytes,
+    broadcasts: Bytes,
     /// `socket.io#/nsp#*`, escaped.
     pattern: Bytes,
     /// `socket.io-request#/nsp#`
     pub(crate) requests: Bytes,
     /// `socket.io-response#/nsp#`
-    pub(super) responses: Bytes,
+    pub(crate) responses: Bytes,
     /// `socket.io-response#/nsp#uid#`: for this server alone.
     own_responses: Bytes,
     /// `socket.io-patio#/nsp#`: where servers like this one ask each other what Node's protocol has not.
-    pub(super) own_requests: Bytes,
+    pub(crate) patio_requests: Bytes,
     response_prefix: String,
 }
 
 /// What came on a channel.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Kind<'a> {
+pub(crate) enum Kind<'a> {
     /// A broadcast, to this room alone if there is one.
     Broadcast(Option<&'a [u8]>),
     Request,
-    OwnRequest,
+    PatioRequest,
     Response,
 }
 
@@ -46,35 +49,38 @@ impl Channels {
             requests: format!("{key}-request#{namespace}#").into(),
             responses: response_prefix.clone().into(),
             own_responses: format!("{response_prefix}{node}#").into(),
-            own_requests: format!("{key}-patio#{namespace}#").into(),
+            patio_requests: format!("{key}-patio#{namespace}#").into(),
             response_prefix,
         }
     }
 
-    /// The channel for one room.
-    pub(crate) fn room(&self, room: &Room) -> Bytes {
-        [&self.broadcasts, room.as_bytes(), b"#"].concat().into()
+    /// Where a broadcast goes: exactly one room has a channel of its own, whatever else is chosen.
+    pub(crate) fn broadcast(&self, options: &BroadcastOptions) -> Bytes {
+        match options.single_room() {
+            Some(room) => [&self.broadcasts, room.as_bytes(), b"#"].concat().into(),
+            None => self.broadcasts.clone(),
+        }
     }
 
     /// Where another server alone listens for responses.
-    pub(super) fn responses_of(&self, node: &NodeId) -> Bytes {
+    pub(crate) fn responses_of(&self, node: &NodeId) -> Bytes {
         format!("{}{node}#", self.response_prefix).into()
     }
 
     /// What a server subscribes to.
-    pub(super) fn subscriptions(&self) -> [Subscription<'_>; 5] {
+    pub(crate) fn subscriptions(&self) -> [Subscription<'_>; 5] {
         [
             Subscription::Pattern(&self.pattern),
             Subscription::Channel(&self.requests),
             Subscription::Channel(&self.responses),
             Subscription::Channel(&self.own_responses),
-            Subscription::Channel(&self.own_requests),
+            Subscription::Channel(&self.patio_requests),
         ]
     }
 
     /// What a message on `channel` is. As in Node, of what follows the prefix the last character is cut off, whatever it
     /// is, and no room is left of `##`.
-    pub(super) fn kind<'a>(&self, channel: &'a [u8]) -> Option<Kind<'a>> {
+    pub(crate) fn kind<'a>(&self, channel: &'a [u8]) -> Option<Kind<'a>> {
         if let Some(rest) = channel.strip_prefix(&self.broadcasts[..]) {
             let room = rest.split_last().map(|(_, room)| room).filter(|room| !room.is_empty());
             return Some(Kind::Broadcast(room));
@@ -82,7 +88,7 @@ impl Channels {
         match channel {
             _ if channel == self.requests => Some(Kind::Request),
             _ if channel == self.responses || channel == self.own_responses => Some(Kind::Response),
-            _ if channel == self.own_requests => Some(Kind::OwnRequest),
+            _ if channel == self.patio_requests => Some(Kind::PatioRequest),
             _ => None,
         }
     }
@@ -129,7 +135,7 @@ mod tests {
         for (room, kind) in
             [("a", Some(&b"a"[..])), ("a#b", Some(b"a#b")), ("é", Some("é".as_bytes())), ("", None)]
         {
-            let channel = channels.room(&Room::from(room));
+            let channel = channels.broadcast(&BroadcastOptions::to(room));
             assert_eq!(channels.kind(&channel), Some(Kind::Broadcast(kind)));
         }
         assert_eq!(channels.kind(b"key#/#"), Some(Kind::Broadcast(None)));

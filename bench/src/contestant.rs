@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
-use crate::{process::Process, run::Target, scenario::Over};
+use crate::{process::Process, redis::RedisServer, run::Target, scenario::Over};
 
 /// One server program that speaks the benchmark's application protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,24 +78,36 @@ impl Contestant {
 
     /// Whether it can be reached over such streams here.
     pub fn listens_over(self, over: Over) -> bool {
-        over == Over::Tcp || self == Self::Patio
+        match over {
+            Over::Tcp => true,
+            Over::Tls | Over::Unix => self == Self::Patio,
+            // What the least is that a cluster can do, nobody knows.
+            Over::Redis => self != Self::Limit,
+        }
     }
 
-    /// Starts a fresh process, at this address or on a free port of 127.0.0.1.
+    /// Starts a fresh process, at this address or on a free port of 127.0.0.1; for a cluster two, and their Redis.
     pub fn start(self, address: Option<SocketAddr>, over: Over) -> anyhow::Result<Server> {
-        let mut command = match self {
-            Self::Patio => Command::new(programs()?.join("patio_app")),
-            Self::Limit => Command::new(programs()?.join("limit")),
-            Self::Socketioxide => Command::new(peers_target()?.join("release/bench-socketioxide")),
-            Self::Node => {
-                let mut command = Command::new("node");
-                command.arg(node().join("server.js")).env("NODE_ENV", "production");
-                command
-            }
-        };
         let address = address.map_or("127.0.0.1:0".into(), |address| address.to_string());
-        command.args(["--listen", &address]);
-        Server::start(command, over).with_context(|| format!("cannot start {self}"))
+        let command = || -> anyhow::Result<Command> {
+            let mut command = match self {
+                Self::Patio => Command::new(programs()?.join("patio_app")),
+                Self::Limit => Command::new(programs()?.join("limit")),
+                Self::Socketioxide => Command::new(peers_target()?.join("release/bench-socketioxide")),
+                Self::Node => {
+                    let mut command = Command::new("node");
+                    command.arg(node().join("server.js")).env("NODE_ENV", "production");
+                    command
+                }
+            };
+            command.args(["--listen", &address]);
+            Ok(command)
+        };
+        let started = match over {
+            Over::Redis => Server::start_cluster(command),
+            _ => command().and_then(|command| Server::start(command, over)),
+        };
+        started.with_context(|| format!("cannot start {self}"))
     }
 }
 
@@ -121,6 +133,7 @@ pub struct Server {
     file: PathBuf,
     _relay: Option<Running>,
     _server: Running,
+    _second: Option<(Running, RedisServer)>,
 }
 
 impl Server {
@@ -128,7 +141,7 @@ impl Server {
         let mut relay = Command::new(programs()?.join("relay"));
         let file = env::temp_dir().join(format!("bench-{}", process::id()));
         match over {
-            Over::Tcp => {}
+            Over::Tcp | Over::Redis => {}
             Over::Tls => {
                 relay.arg("--certificate").arg(&file).arg("--tls");
                 command.arg("--tls").arg(&file);
@@ -142,8 +155,28 @@ impl Server {
         let relay = (over != Over::Tcp).then(|| Running::start(relay.arg(&server.address))).transpose()?;
         let address = &relay.as_ref().unwrap_or(&server).address;
         let address = address.parse().with_context(|| format!("`{address}` is no address"))?;
-        let target = Target { address, process: Some(Process::new(server.child.id())?) };
-        Ok(Self { target, file, _relay: relay, _server: server })
+        let target = Target::alone(address, Some(Process::new(server.child.id())?));
+        Ok(Self { target, file, _relay: relay, _server: server, _second: None })
+    }
+
+    /// Two processes and the Redis that they share, whose own CPU time is counted for nobody.
+    fn start_cluster(command: impl Fn() -> anyhow::Result<Command>) -> anyhow::Result<Self> {
+        let redis = RedisServer::start()?;
+        let [first, second] = [command()?, command()?];
+        let start = |mut command: Command| Running::start(command.args(["--redis", &redis.url()]));
+        let (first, second) = (start(first)?, start(second)?);
+        let target = Target {
+            address: first.address.parse()?,
+            process: Some(Process::new(first.child.id())?),
+            second: Some((second.address.parse()?, Process::new(second.child.id())?)),
+        };
+        Ok(Self {
+            target,
+            file: PathBuf::new(),
+            _relay: None,
+            _server: first,
+            _second: Some((second, redis)),
+        })
     }
 
     /// Where and what to measure.

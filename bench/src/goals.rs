@@ -54,5 +54,7 @@ pub const GOALS: &[Goal<'static>] = &[
     goal("tail:10000", EMIT, Against::Itself(Measure::Time), 2.0 * MILLISECOND),
     goal("tail:10000", OTHERS, Against::Itself(Measure::Time), 10.0 * MILLISECOND),
     goal("storm:10000", BACK, Against::Itself(Measure::Time), 3.0 * SECOND),
+    goal("cluster:200x1", CPU, Against::Socketioxide, 0.6),
+    goal("cluster:2x64", CPU, Against::Socketioxide, 0.4),
     goal("waves:10000", FLOOR, Against::Itself(Measure::Times), 1.1),
 ];

@@ -2,7 +2,7 @@
 //!
 //! A [`scenario`] says what is done, the [`generator`] holds the client connections, [`run`] does one round of a
 //! scenario against one server and gives a [`measurement`]; [`process`] reads what the server process cost.
-//! [`compare`] does the rounds of all [`contestant`]s in turn, [`stats`] takes the ratios round by round, [`goals`] are
+//! [`compare`] does the rounds of all [`contestant`]s in turn (with a [`redis`] where they are clusters), [`stats`] takes the ratios round by round, [`goals`] are
 //! what they shall be, [`report`] writes them down, with a [`chart`] or two.
 
 pub mod scenario;
@@ -15,6 +15,7 @@ pub mod process;
 
 pub mod compare;
 pub mod contestant;
+pub mod redis;
 
 pub mod chart;
 pub mod goals;

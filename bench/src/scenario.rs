@@ -47,6 +47,21 @@ pub enum Scenario {
         /// Sockets in each.
         members: usize,
     },
+    /// `cluster:RxF`: as `broadcast`, of 128 B from one sender, over two servers on one Redis, with every other client on the
+    /// second.
+    Cluster {
+        /// Sockets in the room, on both servers, the sender among them.
+        receivers: usize,
+        /// Broadcasts that are on their way at any time.
+        in_flight: usize,
+    },
+    /// `cluster-rooms:RxM`: as `rooms`, over two servers on one Redis, each room with all its members on one of them.
+    ClusterRooms {
+        /// Rooms.
+        rooms: usize,
+        /// Sockets in each.
+        members: usize,
+    },
     /// `ack:CxF[@B]`: C connections each with F events whose acks are on their way; B bytes (128) there and back.
     Ack {
         /// Connections.
@@ -102,6 +117,8 @@ pub enum Over {
     Tls,
     /// A Unix socket, by a relay.
     Unix,
+    /// Plain TCP, to two servers that share a Redis.
+    Redis,
 }
 
 /// Sequence number and sender stand at the front of each broadcast's argument.
@@ -136,6 +153,10 @@ pub const ALL: &[&str] = &[
     "idle-tls:5000",
     "idle-unix:5000",
     "waves:10000",
+    "cluster:200x1",
+    "cluster:200x16",
+    "cluster:2x64",
+    "cluster-rooms:100x10",
 ];
 
 impl Scenario {
@@ -147,9 +168,12 @@ impl Scenario {
             | Self::Idle { .. }
             | Self::Storm { .. }
             | Self::Waves { .. } => "connection",
-            Self::Broadcast { .. } | Self::Rooms { .. } | Self::Single { .. } | Self::Tail { .. } => {
-                "delivery"
-            }
+            Self::Broadcast { .. }
+            | Self::Rooms { .. }
+            | Self::Single { .. }
+            | Self::Tail { .. }
+            | Self::Cluster { .. }
+            | Self::ClusterRooms { .. } => "delivery",
             Self::Ack { .. } => "ack",
             Self::Churn { .. } => "join or leave",
             Self::Mixed { .. } => "ack or delivery",
@@ -163,7 +187,16 @@ impl Scenario {
 
     /// What connections come over.
     pub fn over(&self) -> Over {
-        if let Self::Idle { over, .. } = self { *over } else { Over::Tcp }
+        match self {
+            Self::Idle { over, .. } => *over,
+            Self::Cluster { .. } | Self::ClusterRooms { .. } => Over::Redis,
+            _ => Over::Tcp,
+        }
+    }
+
+    /// How many clients in turn are on the same of two servers.
+    pub fn together(&self) -> usize {
+        if let Self::ClusterRooms { members, .. } = self { *members } else { 1 }
     }
 
     /// Rounds that suffice: memory differs little from round to round, and one takes a minute.
@@ -181,6 +214,7 @@ impl Scenario {
                     Over::Tcp => "",
                     Over::Tls => " over TLS",
                     Over::Unix => " over a Unix socket",
+                    Over::Redis => " over two servers",
                 };
                 format!("{clients} idle connections{over}")
             }
@@ -192,6 +226,12 @@ impl Scenario {
             Self::Rooms { rooms, members } => {
                 format!("emit to one of {rooms} rooms of {members}, {ROOMS_IN_FLIGHT} in flight")
             }
+            Self::Cluster { receivers, in_flight } => {
+                format!("two servers on Redis: broadcast to {receivers}, {in_flight} in flight")
+            }
+            Self::ClusterRooms { rooms, members } => format!(
+                "two servers on Redis: emit to one of {rooms} rooms of {members} on one of them, {ROOMS_IN_FLIGHT} in flight"
+            ),
             Self::Ack { clients, in_flight, bytes } => {
                 format!("ack of {bytes} B, {clients} connections, {in_flight} in flight each")
             }
@@ -238,6 +278,8 @@ impl FromStr for Scenario {
                 Self::Broadcast { receivers: clients, in_flight, bytes, senders, binary }
             }
             "rooms" => Self::Rooms { rooms: clients, members: in_flight },
+            "cluster" => Self::Cluster { receivers: clients, in_flight },
+            "cluster-rooms" => Self::ClusterRooms { rooms: clients, members: in_flight },
             "ack" => Self::Ack { clients, in_flight, bytes },
             "single" => {
                 ensure!(in_flight <= clients, "`{name}`: more in flight than sockets");
@@ -267,6 +309,9 @@ impl fmt::Display for Scenario {
             Self::Upgrade { clients } => write!(f, "upgrade:{clients}"),
             Self::Idle { clients, over: Over::Tcp } => write!(f, "idle:{clients}"),
             Self::Idle { clients, over: Over::Tls } => write!(f, "idle-tls:{clients}"),
+            Self::Cluster { receivers, in_flight } => write!(f, "cluster:{receivers}x{in_flight}"),
+            Self::ClusterRooms { rooms, members } => write!(f, "cluster-rooms:{rooms}x{members}"),
+            Self::Idle { clients, over: Over::Redis } => write!(f, "idle-redis:{clients}"),
             Self::Idle { clients, over: Over::Unix } => write!(f, "idle-unix:{clients}"),
             Self::Broadcast { receivers, in_flight, bytes: n, senders, binary } => {
                 let kind = if binary { "binary" } else { "broadcast" };

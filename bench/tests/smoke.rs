@@ -46,7 +46,7 @@ impl Server {
     }
 
     fn target(&self) -> Target {
-        Target { address: self.address, process: Some(Process::new(self.child.id()).unwrap()) }
+        Target::alone(self.address, Some(Process::new(self.child.id()).unwrap()))
     }
 
     fn end(&mut self) {

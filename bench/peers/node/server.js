@@ -1,7 +1,7 @@
 // The benchmark's application on Node's socket.io, as its documentation advises for many clients: no compression,
 // no reference to the HTTP request of the handshake, no client bundle.
 //
-// node server.js [--listen 127.0.0.1:0] [--until-eof]
+// node server.js [--listen 127.0.0.1:0] [--redis redis://127.0.0.1] [--until-eof]
 "use strict";
 
 const { createServer } = require("node:http");
@@ -13,6 +13,13 @@ const [host, port] = listen.split(":");
 
 const http = createServer();
 const io = new Server(http, { perMessageDeflate: false, serveClient: false });
+
+if (args.includes("--redis")) {
+  const { createAdapter } = require("@socket.io/redis-adapter");
+  const { Redis } = require("ioredis");
+  const url = args[args.indexOf("--redis") + 1];
+  io.adapter(createAdapter(new Redis(url), new Redis(url)));
+}
 
 io.engine.on("connection", (rawSocket) => {
   rawSocket.request = null;

@@ -8,7 +8,7 @@ use anyhow::Context;
 use bench::{
     process::{Process, raise_file_limit},
     run::{Effort, Host, Target, round},
-    scenario::{ALL, Scenario},
+    scenario::{ALL, Over, Scenario},
 };
 use clap::Parser;
 
@@ -49,14 +49,18 @@ impl Host for NotOurs {
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     raise_file_limit();
-    let target = Target { address: cli.server, process: cli.pid.map(Process::new).transpose()? };
+    let target = Target::alone(cli.server, cli.pid.map(Process::new).transpose()?);
     let effort = Effort {
         cpu: Duration::try_from_secs_f64(cli.seconds)?,
         rest: Duration::try_from_secs_f64(cli.rest)?,
         ..Effort::FULL
     };
     let scenarios = match cli.scenarios.is_empty() {
-        true => ALL.iter().map(|name| name.parse()).collect::<anyhow::Result<_>>()?,
+        true => {
+            let all = ALL.iter().map(|name| name.parse()).collect::<anyhow::Result<Vec<Scenario>>>()?;
+            // One server is no cluster.
+            all.into_iter().filter(|scenario| scenario.over() != Over::Redis).collect()
+        }
         false => cli.scenarios,
     };
     for scenario in scenarios {

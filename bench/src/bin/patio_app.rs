@@ -9,6 +9,7 @@ use axum::{
 };
 use clap::Parser;
 use patio::{EmitError, Reply, Server, Socket, extract::Data};
+use patio_redis::PubSub;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio_rustls::{
     TlsAcceptor,
@@ -28,6 +29,9 @@ struct Cli {
     /// Listen on this Unix socket instead.
     #[arg(long, conflicts_with = "tls")]
     unix: Option<PathBuf>,
+    /// Be one of the servers on this Redis.
+    #[arg(long)]
+    redis: Option<String>,
     /// End when standard input ends: then the one who started it cannot leave it behind.
     #[arg(long)]
     until_eof: bool,
@@ -41,7 +45,10 @@ async fn main() -> anyhow::Result<()> {
         bench::process::exit_at_end_of_input();
     }
 
-    let io = Server::new();
+    let io = match &cli.redis {
+        None => Server::new(),
+        Some(url) => Server::builder().adapter(PubSub::connect(url).await?).build()?,
+    };
     io.on_connect(async |socket: Socket| socket.join("r"));
     io.on("b", async |socket: Socket, Data(text): Data<String>| socket.server().to("r").emit("b", &text));
     io.on("bin", async |socket: Socket, Data(bytes): Data<Bytes>| {

@@ -20,6 +20,8 @@ use super::{
 pub struct Network {
     registry: Registry,
     target: SocketAddr,
+    /// Another server, and how many clients in turn go to the same one.
+    second: Option<(SocketAddr, usize)>,
     addresses: Addresses,
     connections: Slab<Connection>,
     /// Connections with something to write at the end of this turn.
@@ -35,6 +37,7 @@ impl Network {
         Self {
             registry,
             target,
+            second: None,
             addresses: Addresses::fresh(),
             connections: Slab::new(),
             dirty: Vec::new(),
@@ -42,6 +45,11 @@ impl Network {
             request: request::websocket(target, ""),
             now: Instant::now(),
         }
+    }
+
+    /// Has clients go to two servers, so many in turn to each.
+    pub fn alternate(&mut self, second: SocketAddr, together: usize) {
+        self.second = Some((second, together));
     }
 
     /// Connections, the unfinished ones too.
@@ -71,7 +79,7 @@ impl Network {
 
     /// Begins one more connection.
     pub fn open(&mut self) -> anyhow::Result<()> {
-        let mut stream = self.connect()?;
+        let mut stream = self.connect(self.connections.vacant_key())?;
         let entry = self.connections.vacant_entry();
         self.registry.register(&mut stream, Token(entry.key()), Interest::READABLE | Interest::WRITABLE)?;
         let mut connection = Connection::new();
@@ -83,7 +91,7 @@ impl Network {
 
     /// Begins one more client, with polling.
     pub fn open_polling(&mut self) -> anyhow::Result<()> {
-        let mut stream = self.connect()?;
+        let mut stream = self.connect(self.connections.vacant_key())?;
         let entry = self.connections.vacant_entry();
         let token = polling::token(entry.key());
         self.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
@@ -95,7 +103,7 @@ impl Network {
 
     /// The same client opens its WebSocket with this request.
     pub(super) fn upgrade(&mut self, client: usize, request: &[u8]) -> anyhow::Result<()> {
-        let mut stream = self.connect()?;
+        let mut stream = self.connect(client)?;
         self.registry.register(&mut stream, Token(client), Interest::READABLE | Interest::WRITABLE)?;
         let connection = &mut self.connections[client];
         connection.output.extend_from_slice(request);
@@ -103,19 +111,23 @@ impl Network {
         Ok(())
     }
 
-    /// A connection that will be writable.
-    fn connect(&mut self) -> anyhow::Result<TcpStream> {
+    /// A connection of this client that will be writable.
+    fn connect(&mut self, client: usize) -> anyhow::Result<TcpStream> {
+        let target = match self.second {
+            Some((second, together)) if client / together % 2 == 1 => second,
+            _ => self.target,
+        };
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).context("socket")?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         let source = self.addresses.next_address();
         socket.bind(&SocketAddr::from((source, 0)).into()).with_context(|| format!("bind {source}"))?;
-        match socket.connect(&self.target.into()) {
+        match socket.connect(&target.into()) {
             // EINPROGRESS: the writable event says when.
             Err(e)
                 if e.raw_os_error() != Some(nix::libc::EINPROGRESS) && e.kind() != ErrorKind::WouldBlock =>
             {
-                Err(e).with_context(|| format!("connect to {}", self.target))
+                Err(e).with_context(|| format!("connect to {target}"))
             }
             _ => Ok(TcpStream::from_std(socket.into())),
         }

@@ -66,6 +66,21 @@ pub struct Target {
     pub address: SocketAddr,
     /// Whose CPU time and memory are read.
     pub process: Option<Process>,
+    /// The other one of a cluster. CPU time is that of both.
+    pub second: Option<(SocketAddr, Process)>,
+}
+
+impl Target {
+    /// A server that stands alone.
+    pub fn alone(address: SocketAddr, process: Option<Process>) -> Self {
+        Self { address, process, second: None }
+    }
+
+    fn cpu(&self) -> anyhow::Result<Option<Duration>> {
+        let first = self.process.as_ref().map(Process::cpu).transpose()?;
+        let second = self.second.as_ref().map(|(_, process)| process.cpu()).transpose()?;
+        Ok(first.map(|first| first + second.unwrap_or_default()))
+    }
 }
 
 /// Who can start the server anew.
@@ -82,7 +97,10 @@ pub fn round(
     effort: Effort,
     host: &mut dyn Host,
 ) -> anyhow::Result<Measurement> {
-    let generator = Generator::new(target.address)?;
+    let mut generator = Generator::new(target.address)?;
+    if let Some((second, _)) = target.second {
+        generator.network().alternate(second, scenario.together());
+    }
     let mut round = Round { target, effort, generator, host, began: Instant::now() };
     let round = &mut round;
     match scenario {
@@ -92,7 +110,13 @@ pub fn round(
         Scenario::Broadcast { receivers, in_flight, bytes, senders, binary } => {
             broadcast::run(round, &broadcast::Shape { receivers, in_flight, bytes, senders, binary })
         }
-        Scenario::Rooms { rooms, members } => directed::rooms(round, rooms, members),
+        Scenario::Cluster { receivers, in_flight } => {
+            let shape = broadcast::Shape { receivers, in_flight, bytes: 128, senders: 1, binary: false };
+            broadcast::run(round, &shape)
+        }
+        Scenario::Rooms { rooms, members } | Scenario::ClusterRooms { rooms, members } => {
+            directed::rooms(round, rooms, members)
+        }
         Scenario::Ack { clients, in_flight, bytes } => ack::run(round, clients, in_flight, bytes),
         Scenario::Single { clients, in_flight } => directed::single(round, clients, in_flight),
         Scenario::Churn { clients, in_flight } => churn::run(round, clients, in_flight),
@@ -141,7 +165,7 @@ impl Add for Spent {
 
 impl Round<'_> {
     fn read(&mut self) -> anyhow::Result<Reading> {
-        let server = self.target.process.as_ref().map(Process::cpu).transpose()?;
+        let server = self.target.cpu()?;
         Ok(Reading { server, generator: thread_cpu()?, at: Instant::now() })
     }
 

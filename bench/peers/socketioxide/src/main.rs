@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             axum::Router::new().layer(layer)
         }
         Some(url) => {
-            let client = redis::Client::open(format!("{url}?protocol=RESP3"))?;
+            let client = redis::Client::open(format!("{url}?protocol=resp3"))?;
             let adapter = RedisAdapterCtr::new_with_redis(&client).await?;
             let (layer, io) = builder.with_adapter::<RedisAdapter<_>>(adapter).build_layer();
             io.ns("/", on_connect).await?;

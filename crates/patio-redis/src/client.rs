@@ -364,12 +364,16 @@ impl Subscriber {
             }
             Kind::Streamed { sink, .. } => {
                 let mut sink = sink.lock().await;
-                match verb {
-                    Verb::Subscribe => sink.subscribe(names).await?,
-                    Verb::Unsubscribe => sink.unsubscribe(names).await?,
-                    Verb::PatternSubscribe => sink.psubscribe(names).await?,
-                    Verb::PatternUnsubscribe => sink.punsubscribe(names).await?,
-                }
+                let confirmed = timeout(PATIENCE, async {
+                    match verb {
+                        Verb::Subscribe => sink.subscribe(names).await,
+                        Verb::Unsubscribe => sink.unsubscribe(names).await,
+                        Verb::PatternSubscribe => sink.psubscribe(names).await,
+                        Verb::PatternUnsubscribe => sink.punsubscribe(names).await,
+                    }
+                });
+                let late = |_| RedisError::from((ErrorKind::Io, "no answer to a subscription"));
+                confirmed.await.map_err(late)??;
             }
         }
         Ok(())

@@ -19,7 +19,7 @@
 //! # What holds
 //!
 //! - **Clients of this server never wait for Redis**, and are served while it is away. What is to go to other servers is
-//!   queued, at most 16 MiB and 65,536 messages of it, one message of any size excepted; when Redis is away or the queue
+//!   queued, at most 16 MiB and 65,536 messages of it, the last one of any size; when Redis is away or the queue
 //!   is full, it fails at once and is counted (`adapter_stats`).
 //! - **A lost connection is made again**, first after some 50 ms, then in growing steps of up to 5 s, with jitter. When all
 //!   is subscribed again the application is told (`ServerBuilder::on_adapter_reconnected`): pub/sub keeps nothing, so what

@@ -7,12 +7,12 @@
 
 use std::{
     collections::HashMap,
-    future::pending,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
+    slice,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -158,10 +158,14 @@ impl Link {
                     Subscription::Pattern(pattern) => table.patterns.add(pattern, route),
                 }
             }
-            if !mem::replace(&mut table.kept, true) {
+            let is_kept = mem::replace(&mut table.kept, true);
+            let version = self.change(&mut table);
+            // A runtime that is shutting down drops the keeper there and then, which takes the lock.
+            drop(table);
+            if !is_kept {
                 runtime.spawn(keep(KeeperGuard { link: self.clone(), ends: false }));
             }
-            self.change(&mut table)
+            version
         });
         let mut confirmed = self.confirmed.subscribe();
         async move {
@@ -239,69 +243,96 @@ impl Link {
         watchers.iter().for_each(|watcher| watcher(event));
     }
 
-    /// Makes the subscriptions what they should be, once, and returns whether there are any.
-    async fn reconcile(&self, subscriber: &Subscriber) -> Result<bool, CommandError> {
-        loop {
-            let (version, leaving, missing) = {
-                let mut table = self.table.write();
-                let leaving =
-                    [mem::take(&mut table.channels.leaving), mem::take(&mut table.patterns.leaving)];
-                (table.version, leaving, [table.channels.missing(), table.patterns.missing()])
-            };
-            let [channels, patterns] = &leaving;
-            for names in channels.chunks(NAMES) {
-                subscriber.change(Verb::Unsubscribe, names).await?;
-            }
-            for names in patterns.chunks(NAMES) {
-                subscriber.change(Verb::PatternUnsubscribe, names).await?;
-            }
-            let [channels, patterns] = &missing;
-            for names in channels.chunks(NAMES) {
-                subscriber.change(Verb::Subscribe, names).await?;
-                self.table.write().channels.subscribed(names);
-            }
-            for names in patterns.chunks(NAMES) {
-                subscriber.change(Verb::PatternSubscribe, names).await?;
-                self.table.write().patterns.subscribed(names);
-            }
-            let table = self.table.read();
-            if table.channels.leaving.is_empty()
-                && table.patterns.leaving.is_empty()
-                && table.version == version
-            {
-                // When nothing is left, the end of the keeper is what is waited for: it publishes what is queued before.
-                if !table.is_empty() {
-                    self.confirmed.send_replace(version);
+    /// Makes the subscriptions what they should be at this moment. Whoever changes the table meanwhile has left a notice.
+    async fn reconcile(&self, subscriber: &Subscriber) -> Result<(), CommandError> {
+        let (version, leaving, missing) = {
+            let mut table = self.table.write();
+            let leaving = [mem::take(&mut table.channels.leaving), mem::take(&mut table.patterns.leaving)];
+            (table.version, leaving, [table.channels.missing(), table.patterns.missing()])
+        };
+        let [channels, patterns] = &leaving;
+        for names in channels.chunks(NAMES) {
+            subscriber.change(Verb::Unsubscribe, names).await?;
+        }
+        for names in patterns.chunks(NAMES) {
+            subscriber.change(Verb::PatternUnsubscribe, names).await?;
+        }
+        let [channels, patterns] = &missing;
+        for names in channels.chunks(NAMES) {
+            self.subscribe(subscriber, Verb::Subscribe, names).await?;
+            self.table.write().channels.subscribed(names);
+        }
+        for names in patterns.chunks(NAMES) {
+            self.subscribe(subscriber, Verb::PatternSubscribe, names).await?;
+            self.table.write().patterns.subscribed(names);
+        }
+        // When nothing is left, the end of the keeper is what is waited for: it publishes what is queued before.
+        if !self.table.read().is_empty() {
+            self.confirmed.send_replace(version);
+        }
+        Ok(())
+    }
+
+    /// Subscribes to all of these names that this user may subscribe to. One that is refused is one namespace's misfortune:
+    /// it hears nothing, and is tried again with the next connection.
+    async fn subscribe(
+        &self,
+        subscriber: &Subscriber,
+        verb: Verb,
+        names: &[Vec<u8>],
+    ) -> Result<(), CommandError> {
+        match subscriber.change(verb, names).await {
+            Err(error) if error.is_fatal() => return Err(error),
+            Ok(()) => return Ok(()),
+            Err(_) => {}
+        }
+        for name in names {
+            match subscriber.change(verb, slice::from_ref(name)).await {
+                Err(error) if error.is_fatal() => return Err(error),
+                Err(error) => {
+                    tracing::error!(name = %name.escape_ascii(), %error, "Redis refuses a subscription");
                 }
-                return Ok(!table.is_empty());
+                Ok(()) => {}
             }
         }
+        Ok(())
     }
 
-    /// Keeps the subscriptions what they should be; ends when there are none.
-    async fn follow_changes(&self, subscriber: &Subscriber) -> Result<(), CommandError> {
+    /// Keeps the subscriptions what they should be, and notifies `idle` when there are none.
+    async fn follow_changes(
+        &self,
+        subscriber: &Subscriber,
+        outage: &mut Outage,
+        idle: &Notify,
+    ) -> Result<(), CommandError> {
         loop {
-            self.changed.notified().await;
-            if !self.reconcile(subscriber).await? {
-                return Ok(());
+            self.reconcile(subscriber).await?;
+            if outage.ends() {
+                self.tell(&AdapterEvent::Reconnected);
             }
+            if self.table.read().is_empty() {
+                idle.notify_one();
+            }
+            self.changed.notified().await;
         }
     }
 
-    /// Publishes what is queued, batch after batch: while one is under way, the next one grows. Ends after `last`, when the
-    /// queue is empty.
-    async fn publish_all(&self, publisher: &Publisher, last: &Notify) -> Result<(), CommandError> {
+    /// Publishes what is queued, batch after batch: while one is under way, the next one grows. Ends when there are no
+    /// subscriptions and nothing is queued.
+    async fn publish_all(&self, publisher: &Publisher, idle: &Notify) -> Result<(), CommandError> {
         loop {
             let batch = tokio::select! {
                 biased;
                 batch = self.queue.next() => batch,
-                () = last.notified() => return Ok(()),
+                () = idle.notified() => match self.table.read().is_empty() {
+                    true => return Ok(()),
+                    // Somebody has come since.
+                    false => continue,
+                },
             };
-            match publisher.publish(batch.messages()).await {
-                Ok(results) => batch.settle(results),
-                // Those of the batch have failed when it is dropped.
-                Err(error) => return Err(error),
-            }
+            // If nobody knows what became of them, those of the batch have failed when it is dropped.
+            let results = publisher.publish(batch.messages()).await?;
+            batch.settle(results);
         }
     }
 
@@ -310,6 +341,7 @@ impl Link {
         let events = Arc::new(SubscriberEvents {
             link: self.clone(),
             ended: AtomicBool::new(false),
+            arrived: AtomicU64::new(0),
             end: Notify::new(),
         });
         let connecting = self.client.connect(events.clone());
@@ -317,32 +349,36 @@ impl Link {
             .await
             .map_err(|error: ConnectError| AdapterError::failed("the connection to Redis", error))?;
         let _until_end = ConnectionGuard { link: self, events: &events };
-        self.reconcile(&subscriber).await?;
+        // Before anything is subscribed: whoever is counted must be able to answer.
         *self.publisher.lock() = Some(publisher.clone());
         self.queue.open();
-        if outage.ends() {
-            self.tell(&AdapterEvent::Reconnected);
-        }
-        let last = Notify::new();
-        let follow = async {
-            self.follow_changes(&subscriber).await?;
-            last.notify_one();
-            pending::<Result<(), CommandError>>().await
-        };
+        let idle = Notify::new();
         tokio::select! {
-            ended = self.publish_all(&publisher, &last) => Ok(ended?),
-            ended = follow => Ok(ended?),
-            ended = stays_alive(&publisher, &subscriber) => Ok(ended?),
+            ended = self.publish_all(&publisher, &idle) => Ok(ended?),
+            ended = self.follow_changes(&subscriber, outage, &idle) => Ok(ended?),
+            ended = stays_alive(&publisher, &subscriber, &events) => Ok(ended?),
             () = events.end.notified() => Err(AdapterError::disconnected()),
         }
     }
 }
 
-/// Ends with an error when Redis does not answer.
-async fn stays_alive(publisher: &Publisher, subscriber: &Subscriber) -> Result<(), CommandError> {
+/// Ends with an error when Redis does not answer. A subscriber's answer may be behind much that is on its way: as long as
+/// anything arrives, it lives.
+async fn stays_alive(
+    publisher: &Publisher,
+    subscriber: &Subscriber,
+    events: &SubscriberEvents,
+) -> Result<(), CommandError> {
     loop {
         sleep(PING_INTERVAL).await;
-        tokio::try_join!(publisher.ping(), subscriber.ping())?;
+        let before = events.arrived.load(SeqCst);
+        let subscribed = async {
+            match subscriber.ping().await {
+                Err(_) if events.arrived.load(SeqCst) != before => Ok(()),
+                answered => answered,
+            }
+        };
+        tokio::try_join!(publisher.ping(), subscribed)?;
     }
 }
 
@@ -400,11 +436,14 @@ struct SubscriberEvents {
     link: Arc<Link>,
     /// Nothing is handed on any more: another subscriber may hear it too.
     ended: AtomicBool,
+    /// How many messages have arrived.
+    arrived: AtomicU64,
     end: Notify,
 }
 
 impl Receive for SubscriberEvents {
     fn message(&self, subscription: Subscription<'_>, channel: &[u8], payload: Bytes) {
+        self.arrived.fetch_add(1, SeqCst);
         let route = {
             let table = self.link.table.read();
             let entry = match subscription {

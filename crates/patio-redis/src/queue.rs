@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::client::CommandError;
 
-/// The most that may wait. One message of any size fits an empty queue.
+/// When so much waits, no more is taken. The last one may be of any size.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 const MAX_MESSAGES: usize = 65_536;
 
@@ -100,8 +100,8 @@ impl Queue {
     pub(crate) fn push(&self, publication: Publication) -> Result<(), AdapterError> {
         let size = publication.channel.len() + publication.payload.len();
         let mut state = self.state.lock();
-        let full = state.waiting.len() >= MAX_MESSAGES || state.bytes + size > MAX_BYTES;
-        if !state.open || (full && !state.waiting.is_empty()) {
+        let full = state.waiting.len() >= MAX_MESSAGES || state.bytes >= MAX_BYTES;
+        if !state.open || full {
             let error = if state.open { AdapterError::overloaded() } else { AdapterError::disconnected() };
             drop(state);
             // Who called counts it.

@@ -68,6 +68,25 @@ async fn a_user_needs_the_rights_that_readme_names() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_may_not_subscribe_takes_no_other_down() {
+    let redis = Redis::start();
+    let rights = ["&socket.io*", "&socket.io#/#*", "+@all"];
+    redis.command(&[&["ACL", "SETUSER", "patio", "on", "nopass", "resetchannels"][..], &rights].concat());
+    let options = || ConnectOptions::url(redis.url()).username("patio").password("any");
+    let (one, other) = (PubSub::connect(options()).await.unwrap(), PubSub::connect(options()).await.unwrap());
+    let (one, other) = (Node::join(&one, "/").await, {
+        let main = Node::join(&other, "/").await;
+        // Its pattern is not among the rights.
+        let _chat = Node::join(&other, "/chat").await;
+        main
+    });
+    other.namespace.connect(&Room::from("a-socket-of-20-chars"), &[]);
+    one.adapter.broadcast(&Payload::event("event", &1).unwrap(), &everyone()).unwrap();
+    eventually("the event", || events(&other) == 1).await;
+    assert_eq!(one.adapter.server_count().await.unwrap(), 2);
+}
+
+#[tokio::test]
 async fn by_a_socket_of_unix() {
     let redis = Redis::with(|folder| words(&["--unixsocket".to_owned(), path(folder, "redis.sock")]));
     works(format!("unix://{}", path(redis.folder.path(), "redis.sock")).into()).await;

@@ -20,12 +20,13 @@ pub fn read_value(bytes: &Bytes, max_depth: usize) -> Result<Value, DecodeError>
     Ok(value)
 }
 
-/// The elements of the one array in `bytes`, each still MessagePack and sharing the buffer. Errors: as [`read_value`], and
-/// [`DecodeError::MsgPack`] if it is no array.
-pub fn read_elements(bytes: &Bytes, max_depth: usize) -> Result<Vec<Bytes>, DecodeError> {
+/// The first elements of the one array in `bytes`, `most` of them, each still MessagePack and sharing the buffer. Errors: as
+/// [`read_value`], and [`DecodeError::MsgPack`] if it is no array.
+pub fn read_elements(bytes: &Bytes, max_depth: usize, most: usize) -> Result<Vec<Bytes>, DecodeError> {
     let mut reader = Reader::new(bytes, max_depth);
     let Token::Array(len) = reader.token()? else { return Err(DecodeError::MsgPack) };
-    let elements = (0..len).map(|_| reader.raw()).collect::<Result<_, _>>()?;
+    let elements = (0..len.min(most)).map(|_| reader.raw()).collect::<Result<_, _>>()?;
+    (most..len).try_for_each(|_| reader.skip())?;
     reader.end()?;
     Ok(elements)
 }

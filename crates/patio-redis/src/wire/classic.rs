@@ -335,7 +335,7 @@ pub(crate) struct Broadcast {
 
 /// Reads a broadcast. `None`: it is of another namespace, whose name the pattern fits too.
 pub(crate) fn read_broadcast(bytes: &Bytes, namespace: &str) -> Result<Option<Broadcast>, Garbage> {
-    let elements = read_elements(bytes, MAX_DEPTH)?;
+    let elements = read_elements(bytes, MAX_DEPTH, 3)?;
     let [uid, packet, opts, ..] = &elements[..] else { return Err(Garbage::Field("the array")) };
     let Some(payload) = read_packet(packet, namespace)? else { return Ok(None) };
     let node = read_value(uid, MAX_DEPTH)?.as_str().map(NodeId::new);
@@ -497,15 +497,16 @@ fn request_of(bytes: &Bytes) -> Result<Option<String>, Garbage> {
 /// What is told about a socket. Only the id must be there.
 fn socket(value: &Value) -> Option<SocketSnapshot> {
     let id = options::room(&value["id"])?;
-    let json = |value: Value, otherwise: &str| {
-        let json = stringify(&value).ok().filter(|_| value.as_object().is_some());
-        json.map_or_else(|| otherwise.to_owned(), |json| json.get().to_owned())
+    let json =
+        |value: &Value| stringify(value).map_or_else(|_| "{}".to_owned(), |json| json.get().to_owned());
+    let handshake = Some(&value["handshake"]).filter(|handshake| handshake.as_object().is_some()).cloned();
+    let data = match &value["data"] {
+        Value::Null | Value::Undefined => serde_json::json!({}),
+        data => serde_json::from_str(&json(data)).ok()?,
     };
-    let handshake = value["handshake"].clone();
-    let data = serde_json::from_str(&json(value["data"].clone(), "{}")).ok()?;
     Some(SocketSnapshot {
         id,
-        handshake: LazyJson::new(move || json(handshake, "{}")),
+        handshake: LazyJson::new(move || handshake.as_ref().map_or_else(|| "{}".to_owned(), json)),
         rooms: options::rooms(&value["rooms"]).unwrap_or_default(),
         data,
     })

@@ -17,8 +17,8 @@ use patio_proto::{
     value::{Object, Value},
 };
 
-/// How deep messages may be nested: as deep as JSON can be read.
-const MAX_DEPTH: usize = 127;
+/// How deep messages may be nested: as deep as a client's data may be, and what servers wrap around it.
+const MAX_DEPTH: usize = 127 + 4;
 
 /// Why a message cannot be understood.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,12 @@ pub(crate) enum Garbage {
 /// One value in JSON or MessagePack, told apart as Node does: JSON begins with `{`.
 fn read(bytes: &Bytes) -> Result<Value, Garbage> {
     match bytes.first() {
-        Some(b'{') => Ok(serde_json::from_str(&text(bytes))?),
+        Some(b'{') => {
+            let text = text(bytes);
+            // `JSON.stringify` writes lone surrogates, which no Rust string can hold.
+            let read = serde_json::from_str(&text);
+            Ok(read.or_else(|_| serde_json::from_str(&without_lone_surrogates(&text)))?)
+        }
         _ => Ok(read_value(bytes, MAX_DEPTH)?),
     }
 }
@@ -44,6 +49,32 @@ fn read(bytes: &Bytes) -> Result<Value, Garbage> {
 /// The text, with what is not UTF-8 replaced.
 fn text(bytes: &Bytes) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
+}
+
+/// The JSON text with U+FFFD for escapes of lone surrogates.
+fn without_lone_surrogates(text: &str) -> String {
+    let escape = |text: &str| {
+        let digits = text.strip_prefix("\\u").and_then(|rest| rest.get(..4));
+        digits.and_then(|digits| u32::from_str_radix(digits, 16).ok())
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let (taken, written) = match (escape(rest), rest.get(6..).and_then(escape)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (12, &rest[..12]),
+            (Some(0xd800..=0xdfff), _) => (6, "\\ufffd"),
+            // Some other escape: what follows the backslash is no escape's beginning.
+            _ => {
+                let taken = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
+                (taken, &rest[..taken])
+            }
+        };
+        out.push_str(written);
+        rest = &rest[taken..];
+    }
+    out + rest
 }
 
 /// JSON of a value as `JSON.stringify` writes it: bytes as Node's `Buffer`, members that are `undefined` left out.
@@ -67,4 +98,23 @@ fn stringify(value: &Value) -> Result<Box<serde_json::value::RawValue>, ArgsErro
     let payload = Payload::value(&plain(value)).expect("a value can always be written");
     let (json, _) = payload.json().expect("a value is written as JSON");
     Ok(serde_json::value::RawValue::from_string(json.to_string()).expect("it has just been written"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lone_surrogates_are_replaced() {
+        for (text, expected) in [
+            (r#"{"a":"\ud800"}"#, "\u{fffd}"),
+            (r#"{"a":"\ud83d\ude00\udc00x"}"#, "\u{1f600}\u{fffd}x"),
+            (r#"{"a":"\\ud800\ud800"}"#, "\\ud800\u{fffd}"),
+            (r#"{"a":"\ud800\ud800\udc00é"}"#, "\u{fffd}\u{10000}é"),
+        ] {
+            let value = read(&Bytes::from(text)).unwrap();
+            assert_eq!(value["a"].as_str(), Some(expected), "{text}");
+        }
+        assert!(read(&Bytes::from(r#"{"a":"\"#)).is_err());
+    }
 }

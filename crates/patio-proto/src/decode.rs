@@ -17,6 +17,11 @@ use crate::{
     payload::Payload,
 };
 
+/// The JSON `text` with U+FFFD for lone surrogates, which JavaScript strings may hold and UTF-8 may not. `None`: it has none.
+pub fn without_lone_surrogates(text: &str) -> Option<Text> {
+    json::without_lone_surrogates(text)
+}
+
 /// What a peer may send in one packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -285,8 +285,7 @@ pub(crate) struct Connections {
 pub(crate) struct Publisher(MultiplexedConnection);
 
 impl Publisher {
-    /// Publishes in this order, in one go.
-    /// What became of each; an error if nobody knows.
+    /// Publishes in this order, in one go. What became of each; an error if nobody knows.
     pub(crate) async fn publish<'a>(
         &self,
         messages: impl Iterator<Item = (&'a [u8], &'a [u8])>,
@@ -297,7 +296,7 @@ impl Publisher {
             pipeline.cmd("PUBLISH").arg(channel).arg(payload);
         }
         let mut connection = self.0.clone();
-        // Boxed for the same reason, once for many messages.
+        // Boxed as in `Client::in_time`, once for many messages.
         type Each = Vec<RedisResult<usize>>;
         let published: BoxFuture<'_, RedisResult<Each>> = Box::pin(pipeline.query_async(&mut connection));
         Ok(published.await?.into_iter().map(|one| one.map(drop).map_err(CommandError)).collect())

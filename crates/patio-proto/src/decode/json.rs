@@ -40,6 +40,12 @@ pub(super) fn check(
     if illegal.get() { Err(DecodeError::Placeholder) } else { Ok(data) }
 }
 
+/// The JSON `text` with U+FFFD for lone surrogates. `None`: it has none.
+pub(super) fn without_lone_surrogates(text: &str) -> Option<Text> {
+    let lone = scan(text.as_bytes(), usize::MAX).ok()?;
+    (!lone.is_empty()).then(|| replace(text, &lone))
+}
+
 /// Measures the depth of `text`, which may be no JSON at all, and finds the escapes `\uXXXX` of lone surrogates.
 fn scan(text: &[u8], max_depth: usize) -> Result<Vec<usize>, DecodeError> {
     let mut lone = Vec::new();

@@ -19,6 +19,7 @@ use patio_adapter::{
 use super::Settings;
 use crate::{
     channels::{Channels, Kind},
+    client::Publisher,
     link::{Link, Route},
     queue::{Outcome, Publication},
     wire::{
@@ -58,6 +59,12 @@ impl PubSubBroker {
 
     fn place(&self) -> Result<&Arc<Place>, AdapterError> {
         self.place.get().ok_or_else(AdapterError::disconnected)
+    }
+
+    /// The place, and the connection to ask Redis about it.
+    fn asking(&self) -> Result<(Arc<Place>, Publisher), AdapterError> {
+        let place = self.place()?;
+        Ok((place.clone(), self.link.publisher()?))
     }
 
     fn leave(&self) -> BoxFuture<'static, ()> {
@@ -124,9 +131,9 @@ impl Broker for PubSubBroker {
     }
 
     fn others(&self) -> BoxFuture<'static, Result<Others, AdapterError>> {
-        let asked = self.place().cloned().and_then(|place| Ok((place.link.publisher()?, place)));
+        let asking = self.asking();
         Box::pin(async {
-            let (publisher, place) = asked?;
+            let (place, publisher) = asking?;
             let [servers] = publisher.subscribers([&place.channels.requests]).await?;
             Ok(Others::Count(servers.saturating_sub(1)))
         })
@@ -137,9 +144,9 @@ impl Broker for PubSubBroker {
             Query::AllRooms => Box::pin(ready(true)),
             // All must be like this server.
             Query::Count => {
-                let asked = self.place().cloned().and_then(|place| Ok((place.link.publisher()?, place)));
+                let asking = self.asking();
                 Box::pin(async {
-                    let Ok((publisher, place)) = asked else { return false };
+                    let Ok((place, publisher)) = asking else { return false };
                     let Channels { requests, patio_requests, .. } = &place.channels;
                     let counted = publisher.subscribers([requests, patio_requests]).await;
                     counted.is_ok_and(|[servers, own]| servers == own)
@@ -196,7 +203,6 @@ impl Place {
         if payload.len() > self.settings.max_message_bytes {
             return Err(Garbage::Size);
         }
-        let nobody = || Sender { node: None, via: via::USUAL };
         match self.channels.kind(channel) {
             Some(Kind::Broadcast(room)) => {
                 // The room in the channel only spares the reading: whom it is for stands in the message.
@@ -225,7 +231,7 @@ impl Place {
             }
             Some(Kind::Response) => {
                 if let Some(message) = classic::read_response(payload, |id| self.inbox.waits_for(id))? {
-                    self.deliver(nobody(), message);
+                    self.deliver(Sender { node: None, via: via::USUAL }, message);
                 }
             }
             None => {}

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use patio_proto::{
-    decode::DecodeError,
+    decode::{DecodeError, without_lone_surrogates},
     msgpack::read_value,
     payload::{ArgsError, Payload},
     value::{Object, Value},
@@ -38,9 +38,10 @@ fn read(bytes: &Bytes) -> Result<Value, Garbage> {
     match bytes.first() {
         Some(b'{') => {
             let text = text(bytes);
-            // `JSON.stringify` writes lone surrogates, which no Rust string can hold.
-            let read = serde_json::from_str(&text);
-            Ok(read.or_else(|_| serde_json::from_str(&without_lone_surrogates(&text)))?)
+            serde_json::from_str(&text).or_else(|error| match without_lone_surrogates(&text) {
+                Some(text) => Ok(serde_json::from_str(&text)?),
+                None => Err(error.into()),
+            })
         }
         _ => Ok(read_value(bytes, MAX_DEPTH)?),
     }
@@ -49,32 +50,6 @@ fn read(bytes: &Bytes) -> Result<Value, Garbage> {
 /// The text, with what is not UTF-8 replaced.
 fn text(bytes: &Bytes) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
-}
-
-/// The JSON text with U+FFFD for escapes of lone surrogates.
-fn without_lone_surrogates(text: &str) -> String {
-    let escape = |text: &str| {
-        let digits = text.strip_prefix("\\u").and_then(|rest| rest.get(..4));
-        digits.and_then(|digits| u32::from_str_radix(digits, 16).ok())
-    };
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let (taken, written) = match (escape(rest), rest.get(6..).and_then(escape)) {
-            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (12, &rest[..12]),
-            (Some(0xd800..=0xdfff), _) => (6, "\\ufffd"),
-            // Some other escape: what follows the backslash is no escape's beginning.
-            _ => {
-                let taken = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
-                (taken, &rest[..taken])
-            }
-        };
-        out.push_str(written);
-        rest = &rest[taken..];
-    }
-    out + rest
 }
 
 /// JSON of a value as `JSON.stringify` writes it: bytes as Node's `Buffer`, members that are `undefined` left out.

@@ -1,4 +1,4 @@
-//! Every scenario once, small, against Patio and the limit; and a server that pings while the handshake is under way.
+//! Every scenario once, small, against Patio and the limit, or two servers of Patio on one Redis; and a server that pings while the handshake is under way.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -12,6 +12,7 @@ use bench::{
     generator::{Generator, Silence, Way},
     goals::GOALS,
     process::Process,
+    redis::RedisServer,
     run::{Effort, Host, Target, round},
     scenario::Scenario,
 };
@@ -33,8 +34,13 @@ struct Server {
 
 impl Server {
     fn start(program: &'static str, listen: &str) -> Self {
+        Self::start_with(program, &["--listen", listen])
+    }
+
+    fn start_with(program: &'static str, arguments: &[&str]) -> Self {
         let mut child = Command::new(program)
-            .args(["--until-eof", "--listen", listen])
+            .arg("--until-eof")
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -99,6 +105,25 @@ fn every_scenario_runs() {
             }
         }
         server.end();
+    }
+}
+
+#[test]
+fn every_scenario_of_a_cluster_runs() {
+    let redis = RedisServer::start().unwrap();
+    let start = || {
+        Server::start_with(
+            env!("CARGO_BIN_EXE_patio_app"),
+            &["--listen", "127.0.0.1:0", "--redis", &redis.url()],
+        )
+    };
+    let (mut first, second) = (start(), start());
+    let (target, other) = (first.target(), second.target());
+    let target = Target { second: other.process.map(|process| (other.address, process)), ..target };
+    for name in ["cluster:6x2", "cluster-rooms:4x3"] {
+        let measurement = round(name.parse().unwrap(), target, SMALL, &mut first);
+        let measurement = measurement.unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        assert!(measurement.units > 0 && measurement.disordered == 0, "{name}");
     }
 }
 

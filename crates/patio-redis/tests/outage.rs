@@ -3,7 +3,12 @@
 #[expect(dead_code, reason = "each test file uses a part")]
 mod server;
 
-use std::sync::Arc;
+use std::{
+    io::{BufRead, BufReader},
+    mem,
+    process::Stdio,
+    sync::Arc,
+};
 
 use futures_util::StreamExt;
 use parking_lot::Mutex;
@@ -235,7 +240,7 @@ async fn servers_like_this_one_count_without_transferring_sockets() {
     eventually("the spy", || redis.command(&["PUBSUB", "NUMPAT"]) == "2").await;
     let counted = a.node.adapter.count(&everyone()).await.unwrap();
     assert_eq!((counted.sockets, counted.missing), (2, 0));
-    let heard = spy.stop();
+    let heard = spy.heard_until(&redis, "socket.io-end").await;
     assert!(heard.contains("socket.io-patio#/#") && !heard.contains(r#""type":5"#), "{heard}");
     // With a server of another kind among them, they fall back to what that one knows.
     let foreign = Foreign::subscribe(&redis, "SUBSCRIBE", "socket.io-request#/#");
@@ -246,24 +251,40 @@ async fn servers_like_this_one_count_without_transferring_sockets() {
     let options = everyone().timeout(std::time::Duration::from_millis(300));
     let counted = b.node.adapter.count(&options).await.unwrap();
     assert_eq!((counted.sockets, counted.missing), (2, 1), "it was asked, and says nothing");
-    let heard = foreign.stop();
+    let heard = foreign.heard_until(&redis, "socket.io-request#/#").await;
     assert!(heard.contains(r#""type":5"#), "{heard}");
 }
 
 /// A subscriber that is no server of ours.
-struct Foreign(std::process::Child);
+struct Foreign {
+    process: std::process::Child,
+    heard: Arc<Mutex<String>>,
+}
 
 impl Foreign {
     fn subscribe(redis: &Redis, verb: &str, channel: &str) -> Self {
         let url = redis.url();
         let mut command = std::process::Command::new("redis-cli");
-        command.args(["-u", &url, verb, channel]);
-        Self(command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).spawn().unwrap())
+        command.args(["-u", &url, verb, channel]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let heard = Arc::<Mutex<String>>::default();
+        let listener = heard.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                *listener.lock() += &(line + "\n");
+            }
+        });
+        Self { process, heard }
     }
 
-    fn stop(mut self) -> String {
-        self.0.kill().unwrap();
-        String::from_utf8(self.0.wait_with_output().unwrap().stdout).unwrap()
+    /// All that it hears, up to a last message on one of its channels.
+    async fn heard_until(mut self, redis: &Redis, channel: &str) -> String {
+        redis.publish(channel, b"{\"the\":\"end\"}");
+        eventually("the end", || self.heard.lock().contains(r#"{"the":"end"}"#)).await;
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        mem::take(&mut *self.heard.lock())
     }
 }
 

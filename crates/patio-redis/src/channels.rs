@@ -70,11 +70,11 @@ impl Channels {
     /// What a server subscribes to.
     pub(crate) fn subscriptions(&self) -> [Subscription<'_>; 5] {
         [
-            Subscription::Pattern(&self.pattern),
-            Subscription::Channel(&self.requests),
-            Subscription::Channel(&self.responses),
-            Subscription::Channel(&self.own_responses),
-            Subscription::Channel(&self.patio_requests),
+            Subscription::pattern(&self.pattern),
+            Subscription::channel(&self.requests),
+            Subscription::channel(&self.responses),
+            Subscription::channel(&self.own_responses),
+            Subscription::channel(&self.patio_requests),
         ]
     }
 
@@ -113,9 +113,8 @@ mod tests {
     #[test]
     fn are_those_of_node() {
         let channels = Channels::new("socket.io", "/a[1]*", &NodeId::new("AbC-_9"));
-        let subscriptions = channels.subscriptions().map(|subscription| match subscription {
-            Subscription::Channel(name) | Subscription::Pattern(name) => std::str::from_utf8(name).unwrap(),
-        });
+        let subscriptions =
+            channels.subscriptions().map(|subscription| std::str::from_utf8(subscription.name).unwrap());
         assert_eq!(
             subscriptions,
             [

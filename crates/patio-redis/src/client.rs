@@ -70,20 +70,90 @@ pub(crate) trait Receive: Send + Sync + 'static {
     fn lost(&self);
 }
 
-/// The name of a channel, or a pattern for names.
+/// What can be subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Subscription<'a> {
-    Channel(&'a [u8]),
-    Pattern(&'a [u8]),
+pub(crate) enum Kind {
+    /// A channel, by its name.
+    Channel,
+    /// All channels whose names fit a pattern.
+    Pattern,
+    /// A channel of sharded pub/sub, which is another one than that of the same name.
+    Shard,
 }
 
-/// What is done to subscriptions.
+/// A channel, or a pattern for names of channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Subscribe,
-    Unsubscribe,
-    PatternSubscribe,
-    PatternUnsubscribe,
+pub(crate) struct Subscription<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) name: &'a [u8],
+}
+
+impl<'a> Subscription<'a> {
+    pub(crate) const fn channel(name: &'a [u8]) -> Self {
+        Self { kind: Kind::Channel, name }
+    }
+
+    pub(crate) const fn pattern(name: &'a [u8]) -> Self {
+        Self { kind: Kind::Pattern, name }
+    }
+
+    pub(crate) const fn shard(name: &'a [u8]) -> Self {
+        Self { kind: Kind::Shard, name }
+    }
+}
+
+/// Something for Redis to hand on or to keep.
+#[derive(Clone, Debug)]
+pub(crate) enum Post {
+    Publish {
+        channel: Bytes,
+        payload: Bytes,
+    },
+    ShardPublish {
+        channel: Bytes,
+        payload: Bytes,
+    },
+    /// An entry at the end of a stream, which is cut to about `max_len` entries.
+    Append {
+        stream: Bytes,
+        max_len: usize,
+        fields: Vec<(&'static str, Bytes)>,
+    },
+}
+
+impl Post {
+    /// In bytes.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Publish { channel, payload } | Self::ShardPublish { channel, payload } => {
+                channel.len() + payload.len()
+            }
+            Self::Append { stream, fields, .. } => {
+                stream.len() + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+            }
+        }
+    }
+
+    fn add_to(&self, pipeline: &mut redis::Pipeline) {
+        match self {
+            Self::Publish { channel, payload } => pipeline.cmd("PUBLISH").arg(&channel[..]).arg(&payload[..]),
+            Self::ShardPublish { channel, payload } => {
+                pipeline.cmd("SPUBLISH").arg(&channel[..]).arg(&payload[..])
+            }
+            Self::Append { stream, max_len, fields } => {
+                let command =
+                    pipeline.cmd("XADD").arg(&stream[..]).arg("MAXLEN").arg("~").arg(*max_len).arg("*");
+                fields.iter().fold(command, |command, (name, value)| command.arg(*name).arg(&value[..]))
+            }
+        };
+    }
+}
+
+/// An entry of a stream, with its fields in their order.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    pub(crate) fields: Vec<(Bytes, Bytes)>,
 }
 
 /// Makes connections to a server of Redis.
@@ -125,6 +195,16 @@ impl Client {
         self.in_time(async {
             let client = self.client().await?;
             client.get_multiplexed_async_connection_with_config(&config()).await.map(Publisher)
+        })
+        .await
+    }
+
+    /// Makes one that waits at streams. A wait may take `patience`, and an answer some time more.
+    pub(crate) async fn stream_reader(&self, patience: Duration) -> Result<StreamReader, ConnectError> {
+        self.in_time(async {
+            let client = self.client().await?;
+            let config = config().set_response_timeout(Some(patience + PATIENCE));
+            client.get_multiplexed_async_connection_with_config(&config).await.map(StreamReader)
         })
         .await
     }
@@ -285,19 +365,17 @@ pub(crate) struct Connections {
 pub(crate) struct Publisher(MultiplexedConnection);
 
 impl Publisher {
-    /// Publishes in this order, in one go. What became of each; an error if nobody knows.
+    /// Hands them over in this order, in one go. What became of each; an error if nobody knows.
     pub(crate) async fn publish<'a>(
         &self,
-        messages: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        posts: impl Iterator<Item = &'a Post>,
     ) -> Result<Vec<Result<(), CommandError>>, CommandError> {
         let mut pipeline = redis::pipe();
         pipeline.ignore_errors();
-        for (channel, payload) in messages {
-            pipeline.cmd("PUBLISH").arg(channel).arg(payload);
-        }
+        posts.for_each(|post| post.add_to(&mut pipeline));
         let mut connection = self.0.clone();
         // Boxed as in `Client::in_time`, once for many messages.
-        type Each = Vec<RedisResult<usize>>;
+        type Each = Vec<RedisResult<Value>>;
         let published: BoxFuture<'_, RedisResult<Each>> = Box::pin(pipeline.query_async(&mut connection));
         Ok(published.await?.into_iter().map(|one| one.map(drop).map_err(CommandError)).collect())
     }
@@ -307,8 +385,24 @@ impl Publisher {
         &self,
         channels: [&[u8]; N],
     ) -> Result<[usize; N], CommandError> {
+        self.count("NUMSUB", channels).await
+    }
+
+    /// As [`subscribers`](Self::subscribers), to channels of sharded pub/sub.
+    pub(crate) async fn shard_subscribers<const N: usize>(
+        &self,
+        channels: [&[u8]; N],
+    ) -> Result<[usize; N], CommandError> {
+        self.count("SHARDNUMSUB", channels).await
+    }
+
+    async fn count<const N: usize>(
+        &self,
+        what: &str,
+        channels: [&[u8]; N],
+    ) -> Result<[usize; N], CommandError> {
         let mut command = redis::cmd("PUBSUB");
-        command.arg("NUMSUB").arg(&channels[..]);
+        command.arg(what).arg(&channels[..]);
         let counts: Vec<(Vec<u8>, usize)> = command.query_async(&mut self.0.clone()).await?;
         Ok(channels.map(|channel| counts.iter().find(|(name, _)| name == channel).map_or(0, |(_, n)| *n)))
     }
@@ -316,12 +410,117 @@ impl Publisher {
     pub(crate) async fn ping(&self) -> Result<(), CommandError> {
         Ok(redis::cmd("PING").exec_async(&mut self.0.clone()).await?)
     }
+
+    /// The entries of a stream from `start` to `end`, both included, at most so many.
+    pub(crate) async fn range(
+        &self,
+        stream: &[u8],
+        start: &str,
+        end: &str,
+        most: usize,
+    ) -> Result<Vec<Entry>, CommandError> {
+        let mut command = redis::cmd("XRANGE");
+        command.arg(stream).arg(start).arg(end).arg("COUNT").arg(most);
+        Ok(entries(command.query_async(&mut self.0.clone()).await?))
+    }
+
+    /// The last entry of a stream.
+    pub(crate) async fn last(&self, stream: &[u8]) -> Result<Option<Entry>, CommandError> {
+        let mut command = redis::cmd("XREVRANGE");
+        command.arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
+        Ok(entries(command.query_async(&mut self.0.clone()).await?).pop())
+    }
+
+    /// Keeps a value for so long.
+    pub(crate) async fn keep(&self, key: &str, value: &str, time: Duration) -> Result<(), CommandError> {
+        let mut command = redis::cmd("SET");
+        command.arg(key).arg(value).arg("PX").arg(u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1));
+        Ok(command.exec_async(&mut self.0.clone()).await?)
+    }
+
+    /// Takes a value that was kept: whoever comes next finds none.
+    pub(crate) async fn take(&self, key: &str) -> Result<Option<Vec<u8>>, CommandError> {
+        let mut pipeline = redis::pipe();
+        pipeline.atomic().cmd("GET").arg(key).cmd("DEL").arg(key).ignore();
+        let (value,) = pipeline.query_async(&mut self.0.clone()).await?;
+        Ok(value)
+    }
+}
+
+/// Waits for what is appended to streams.
+pub(crate) struct StreamReader(MultiplexedConnection);
+
+impl StreamReader {
+    /// The entries after these ids, at most `most` of each stream; waits up to `patience` for the first. In the order of
+    /// their stream.
+    pub(crate) async fn read(
+        &self,
+        after: &[(Bytes, String)],
+        most: usize,
+        patience: Duration,
+    ) -> Result<Vec<(Bytes, Vec<Entry>)>, CommandError> {
+        let mut command = redis::cmd("XREAD");
+        command
+            .arg("COUNT")
+            .arg(most)
+            .arg("BLOCK")
+            .arg(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX));
+        command.arg("STREAMS");
+        after.iter().for_each(|(stream, _)| _ = command.arg(&stream[..]));
+        after.iter().for_each(|(_, id)| _ = command.arg(id));
+        let answer: Value = command.query_async(&mut self.0.clone()).await?;
+        Ok(pairs(answer).into_iter().map(|(stream, read)| (bytes(stream), entries(read))).collect())
+    }
+}
+
+/// The elements of an answer that is a map: as such in RESP3, as pairs or one after the other in RESP2.
+fn pairs(value: Value) -> Vec<(Value, Value)> {
+    match value {
+        Value::Map(pairs) => pairs,
+        Value::Array(values)
+            if values.iter().all(|value| matches!(value, Value::Array(pair) if pair.len() == 2)) =>
+        {
+            values.into_iter().flat_map(pairs).collect()
+        }
+        Value::Array(values) => {
+            let mut values = values.into_iter();
+            std::iter::from_fn(|| Some((values.next()?, values.next()?))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The entries that a command about a stream answers with: `[id, [field, value, …]]`.
+fn entries(value: Value) -> Vec<Entry> {
+    let Value::Array(values) = value else { return Vec::new() };
+    let entry = |value| {
+        let (id, fields) = pairs(Value::Array(vec![value])).pop()?;
+        // Fields of an entry that was deleted are nil.
+        let fields = match fields {
+            Value::Array(fields) => {
+                let mut fields = fields.into_iter().map(bytes);
+                std::iter::from_fn(|| Some((fields.next()?, fields.next()?))).collect()
+            }
+            _ => Vec::new(),
+        };
+        Some(Entry { id: String::from_utf8_lossy(&bytes(id)).into_owned(), fields })
+    };
+    values.into_iter().filter_map(entry).collect()
+}
+
+fn bytes(value: Value) -> Bytes {
+    match value {
+        Value::BulkString(bytes) => bytes.into(),
+        Value::SimpleString(text) => text.into(),
+        _ => Bytes::new(),
+    }
 }
 
 /// Holds subscriptions. What they bring goes to its [`Receive`].
-pub(crate) struct Subscriber(Kind);
+pub(crate) struct Subscriber(Feed);
 
-enum Kind {
+/// How messages come.
+enum Feed {
     /// RESP3: messages are handed over where they are read.
     Pushed(MultiplexedConnection),
     /// RESP2: a connection that knows only subscriptions.
@@ -335,7 +534,7 @@ impl Subscriber {
             // An error would be no way to say anything: the library goes on as before.
             Ok::<_, SendError>(())
         });
-        client.get_multiplexed_async_connection_with_config(&config).await.map(Kind::Pushed).map(Self)
+        client.get_multiplexed_async_connection_with_config(&config).await.map(Feed::Pushed).map(Self)
     }
 
     async fn streamed(client: &redis::Client, receive: Arc<dyn Receive>) -> RedisResult<Self> {
@@ -346,33 +545,56 @@ impl Subscriber {
             }
             receive.lost();
         });
-        Ok(Self(Kind::Streamed { sink: Mutex::new(sink), reader }))
+        Ok(Self(Feed::Streamed { sink: Mutex::new(sink), reader }))
     }
 
-    /// Subscribes or unsubscribes, and waits until the server has confirmed it.
-    pub(crate) async fn change(&self, verb: Verb, names: &[Vec<u8>]) -> Result<(), CommandError> {
+    /// Subscribes, and waits until the server has confirmed it.
+    pub(crate) async fn subscribe(&self, kind: Kind, names: &[Vec<u8>]) -> Result<(), CommandError> {
         match &self.0 {
-            Kind::Pushed(connection) => {
+            Feed::Pushed(connection) => {
                 let mut connection = connection.clone();
-                match verb {
-                    Verb::Subscribe => connection.subscribe(names).await?,
-                    Verb::Unsubscribe => connection.unsubscribe(names).await?,
-                    Verb::PatternSubscribe => connection.psubscribe(names).await?,
-                    Verb::PatternUnsubscribe => connection.punsubscribe(names).await?,
+                match kind {
+                    Kind::Channel => connection.subscribe(names).await?,
+                    Kind::Pattern => connection.psubscribe(names).await?,
+                    Kind::Shard => redis::cmd("SSUBSCRIBE").arg(names).exec_async(&mut connection).await?,
                 }
             }
-            Kind::Streamed { sink, .. } => {
+            Feed::Streamed { sink, .. } => {
                 let mut sink = sink.lock().await;
-                let confirmed = timeout(PATIENCE, async {
-                    match verb {
-                        Verb::Subscribe => sink.subscribe(names).await,
-                        Verb::Unsubscribe => sink.unsubscribe(names).await,
-                        Verb::PatternSubscribe => sink.psubscribe(names).await,
-                        Verb::PatternUnsubscribe => sink.punsubscribe(names).await,
+                confirmed(async {
+                    match kind {
+                        Kind::Channel => sink.subscribe(names).await,
+                        Kind::Pattern => sink.psubscribe(names).await,
+                        Kind::Shard => Err(no_shards()),
                     }
-                });
-                let late = |_| RedisError::from((ErrorKind::Io, "no answer to a subscription"));
-                confirmed.await.map_err(late)??;
+                })
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Unsubscribes, and waits until the server has confirmed it.
+    pub(crate) async fn unsubscribe(&self, kind: Kind, names: &[Vec<u8>]) -> Result<(), CommandError> {
+        match &self.0 {
+            Feed::Pushed(connection) => {
+                let mut connection = connection.clone();
+                match kind {
+                    Kind::Channel => connection.unsubscribe(names).await?,
+                    Kind::Pattern => connection.punsubscribe(names).await?,
+                    Kind::Shard => redis::cmd("SUNSUBSCRIBE").arg(names).exec_async(&mut connection).await?,
+                }
+            }
+            Feed::Streamed { sink, .. } => {
+                let mut sink = sink.lock().await;
+                confirmed(async {
+                    match kind {
+                        Kind::Channel => sink.unsubscribe(names).await,
+                        Kind::Pattern => sink.punsubscribe(names).await,
+                        Kind::Shard => Err(no_shards()),
+                    }
+                })
+                .await?;
             }
         }
         Ok(())
@@ -380,8 +602,8 @@ impl Subscriber {
 
     pub(crate) async fn ping(&self) -> Result<(), CommandError> {
         match &self.0 {
-            Kind::Pushed(connection) => Ok(redis::cmd("PING").exec_async(&mut connection.clone()).await?),
-            Kind::Streamed { sink, .. } => {
+            Feed::Pushed(connection) => Ok(redis::cmd("PING").exec_async(&mut connection.clone()).await?),
+            Feed::Streamed { sink, .. } => {
                 let answered = timeout(PATIENCE, async { sink.lock().await.ping::<Value>().await }).await;
                 let late = |_| RedisError::from((ErrorKind::Io, "no answer to a ping"));
                 Ok(answered.map_err(late)?.map(drop)?)
@@ -390,12 +612,22 @@ impl Subscriber {
     }
 }
 
-impl Drop for Kind {
+impl Drop for Feed {
     fn drop(&mut self) {
         if let Self::Streamed { reader, .. } = self {
             reader.abort();
         }
     }
+}
+
+/// A change of subscriptions over RESP2, whose library waits without end.
+async fn confirmed(change: impl Future<Output = RedisResult<()>>) -> RedisResult<()> {
+    let late = |_| Err((ErrorKind::Io, "no answer to a subscription").into());
+    timeout(PATIENCE, change).await.unwrap_or_else(late)
+}
+
+fn no_shards() -> RedisError {
+    (ErrorKind::InvalidClientConfig, "sharded pub/sub needs RESP3").into()
 }
 
 fn hand_on(receive: &dyn Receive, PushInfo { kind, data }: PushInfo) {
@@ -408,11 +640,15 @@ fn hand_on(receive: &dyn Receive, PushInfo { kind, data }: PushInfo) {
     match kind {
         PushKind::Message => {
             let (channel, payload) = (next(), next());
-            receive.message(Subscription::Channel(&channel), &channel, payload.into());
+            receive.message(Subscription::channel(&channel), &channel, payload.into());
         }
         PushKind::PMessage => {
             let (pattern, channel, payload) = (next(), next(), next());
-            receive.message(Subscription::Pattern(&pattern), &channel, payload.into());
+            receive.message(Subscription::pattern(&pattern), &channel, payload.into());
+        }
+        PushKind::SMessage => {
+            let (channel, payload) = (next(), next());
+            receive.message(Subscription::shard(&channel), &channel, payload.into());
         }
         PushKind::Disconnection => receive.lost(),
         _ => {}
@@ -423,8 +659,8 @@ fn hand_on_message(receive: &dyn Receive, message: &Msg) {
     let channel: Vec<u8> = message.get_channel().unwrap_or_default();
     let payload = Bytes::copy_from_slice(message.get_payload_bytes());
     match message.get_pattern::<Option<Vec<u8>>>() {
-        Ok(Some(pattern)) => receive.message(Subscription::Pattern(&pattern), &channel, payload),
-        _ => receive.message(Subscription::Channel(&channel), &channel, payload),
+        Ok(Some(pattern)) => receive.message(Subscription::pattern(&pattern), &channel, payload),
+        _ => receive.message(Subscription::channel(&channel), &channel, payload),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use crate::{
     ConnectOptions, Dialect,
     channels::{Channels, DEFAULT_KEY},
-    client::{Client, CommandError, ConnectError, Publisher},
+    client::{Client, CommandError, ConnectError, Post, Publisher},
     wire::classic::Encoder,
 };
 
@@ -195,9 +195,9 @@ impl Emitter {
 
     async fn publish(&self, channel: Bytes, payload: Bytes) -> Result<(), EmitterError> {
         let publisher = self.connection.publisher().await.map_err(EmitterError::Connect)?;
-        let message = std::iter::once((&channel[..], &payload[..]));
+        let post = Post::Publish { channel, payload };
         let published: Result<(), CommandError> =
-            publisher.publish(message).await.and_then(|results| results.into_iter().collect());
+            publisher.publish(std::iter::once(&post)).await.and_then(|results| results.into_iter().collect());
         if let Err(error) = published {
             if error.is_fatal() {
                 *self.connection.publisher.lock().await = None;

@@ -6,7 +6,8 @@
 //! answers. It begins with the first namespace and ends with the last.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
+    future::pending,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     slice,
@@ -23,12 +24,12 @@ use patio_adapter::{AdapterError, AdapterEvent, Watcher};
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
     client::{
-        Client, CommandError, ConnectError, Connections, Publisher, Receive, Subscriber, Subscription, Verb,
+        Client, CommandError, ConnectError, Connections, Kind, Publisher, Receive, Subscriber, Subscription,
     },
     queue::{Publication, Queue},
 };
@@ -38,6 +39,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a namespace that closes waits for its last messages and its unsubscribing.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a room's channel is kept after its last member has left. A client that loads a page anew is back within it.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// How many names one command subscribes.
 const NAMES: usize = 500;
@@ -65,23 +69,21 @@ pub(crate) struct Link {
 struct Table {
     channels: Names,
     patterns: Names,
+    shards: Names,
+    /// What is wanted no more, in the order in which that becomes so.
+    lingering: VecDeque<(Instant, Kind, Vec<u8>)>,
     /// Counts the changes.
     version: u64,
     /// Whether there is a keeper.
     kept: bool,
 }
 
-impl Table {
-    /// Whether nobody wants anything.
-    fn is_empty(&self) -> bool {
-        self.channels.wanted.is_empty() && self.patterns.wanted.is_empty()
-    }
-}
-
 /// Subscriptions of one kind.
 #[derive(Default)]
 struct Names {
     wanted: HashMap<Vec<u8>, Entry>,
+    /// Wanted, but not yet asked for.
+    arriving: Vec<Vec<u8>>,
     /// Wanted no more, but still subscribed.
     leaving: Vec<Vec<u8>>,
 }
@@ -89,25 +91,94 @@ struct Names {
 struct Entry {
     route: Arc<dyn Route>,
     subscribed: bool,
+    /// Until then it is still wanted.
+    lingers: Option<Instant>,
+}
+
+impl Table {
+    const KINDS: [Kind; 3] = [Kind::Channel, Kind::Pattern, Kind::Shard];
+
+    fn names(&self, kind: Kind) -> &Names {
+        match kind {
+            Kind::Channel => &self.channels,
+            Kind::Pattern => &self.patterns,
+            Kind::Shard => &self.shards,
+        }
+    }
+
+    fn names_mut(&mut self, kind: Kind) -> &mut Names {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+            Kind::Shard => &mut self.shards,
+        }
+    }
+
+    /// Whether nobody wants anything.
+    fn is_empty(&self) -> bool {
+        Self::KINDS.iter().all(|kind| self.names(*kind).wanted.is_empty())
+    }
+
+    /// Lets a subscription of this route linger until then.
+    fn linger(
+        &mut self,
+        Subscription { kind, name }: Subscription<'_>,
+        route: &Arc<dyn Route>,
+        until: Instant,
+    ) {
+        if let Some(entry) = self.names_mut(kind).wanted.get_mut(name)
+            && Arc::ptr_eq(&entry.route, route)
+        {
+            entry.lingers = Some(until);
+            self.lingering.push_back((until, kind, name.to_vec()));
+        }
+    }
+
+    /// Gives up what has lingered; returns when to look again.
+    fn end_lingering(&mut self, now: Instant) -> Option<Instant> {
+        while let Some((until, kind, name)) = self.lingering.pop_front_if(|(until, ..)| *until <= now) {
+            let names = self.names_mut(kind);
+            if names.wanted.get(&name).is_some_and(|entry| entry.lingers == Some(until)) {
+                names.give_up(&name);
+            }
+        }
+        self.lingering.front().map(|(until, ..)| *until)
+    }
 }
 
 impl Names {
     fn add(&mut self, name: &[u8], route: &Arc<dyn Route>) {
-        let subscribed = self.wanted.get(name).is_some_and(|entry| entry.subscribed);
-        self.wanted.insert(name.to_vec(), Entry { route: route.clone(), subscribed });
+        match self.wanted.get_mut(name) {
+            Some(entry) => {
+                entry.route = route.clone();
+                entry.lingers = None;
+            }
+            None => {
+                let entry = Entry { route: route.clone(), subscribed: false, lingers: None };
+                self.wanted.insert(name.to_vec(), entry);
+                self.arriving.push(name.to_vec());
+            }
+        }
     }
 
     /// Removes what belongs to this route; a successor of the same name stays.
     fn remove(&mut self, name: &[u8], route: &Arc<dyn Route>) {
-        let own = self.wanted.get(name).is_some_and(|entry| Arc::ptr_eq(&entry.route, route));
-        if own && let Some((name, Entry { subscribed: true, .. })) = self.wanted.remove_entry(name) {
+        if self.wanted.get(name).is_some_and(|entry| Arc::ptr_eq(&entry.route, route)) {
+            self.give_up(name);
+        }
+    }
+
+    fn give_up(&mut self, name: &[u8]) {
+        if let Some((name, Entry { subscribed: true, .. })) = self.wanted.remove_entry(name) {
             self.leaving.push(name);
         }
     }
 
-    fn missing(&self) -> Vec<Vec<u8>> {
-        let missing = self.wanted.iter().filter(|(_, entry)| !entry.subscribed);
-        missing.map(|(name, _)| name.clone()).collect()
+    /// What is still wanted of what was to be asked for.
+    fn take_arriving(&mut self) -> Vec<Vec<u8>> {
+        let mut names = mem::take(&mut self.arriving);
+        names.retain(|name| self.wanted.get(name).is_some_and(|entry| !entry.subscribed));
+        names
     }
 
     fn subscribed(&mut self, names: &[Vec<u8>]) {
@@ -124,6 +195,7 @@ impl Names {
     fn forget(&mut self) {
         self.leaving.clear();
         self.wanted.values_mut().for_each(|entry| entry.subscribed = false);
+        self.arriving = self.wanted.keys().cloned().collect();
     }
 }
 
@@ -152,11 +224,8 @@ impl Link {
     ) -> impl Future<Output = Result<(), AdapterError>> + Send + use<> {
         let began = Handle::try_current().map(|runtime| {
             let mut table = self.table.write();
-            for subscription in subscriptions {
-                match subscription {
-                    Subscription::Channel(name) => table.channels.add(name, route),
-                    Subscription::Pattern(pattern) => table.patterns.add(pattern, route),
-                }
+            for Subscription { kind, name } in subscriptions {
+                table.names_mut(*kind).add(name, route);
             }
             let is_kept = mem::replace(&mut table.kept, true);
             let version = self.change(&mut table);
@@ -186,11 +255,8 @@ impl Link {
         route: &Arc<dyn Route>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let mut table = self.table.write();
-        for subscription in subscriptions {
-            match subscription {
-                Subscription::Channel(name) => table.channels.remove(name, route),
-                Subscription::Pattern(pattern) => table.patterns.remove(pattern, route),
-            }
+        for Subscription { kind, name } in subscriptions {
+            table.names_mut(*kind).remove(name, route);
         }
         let version = self.change(&mut table);
         drop(table);
@@ -202,6 +268,27 @@ impl Link {
                 let _ = timeout(CLOSE_PATIENCE, confirmed.wait_for(|confirmed| *confirmed >= version)).await;
             }
         }
+    }
+
+    /// Gives up a subscription of `route` a little later, unless it is wanted again by then: rooms come and go.
+    pub(crate) fn release_later(&self, subscription: Subscription<'_>, route: &Arc<dyn Route>) {
+        let mut table = self.table.write();
+        table.linger(subscription, route, Instant::now() + LINGER);
+        drop(table);
+        self.changed.notify_one();
+    }
+
+    /// Gives up all that `route` has subscribed to, as [`release`](Self::release) does.
+    pub(crate) fn release_all(&self, route: &Arc<dyn Route>) -> impl Future<Output = ()> + Send + use<> {
+        let table = self.table.read();
+        let own = Table::KINDS.into_iter().flat_map(|kind| {
+            let own = table.names(kind).wanted.iter().filter(|(_, entry)| Arc::ptr_eq(&entry.route, route));
+            own.map(move |(name, _)| (kind, name.clone()))
+        });
+        let own: Vec<_> = own.collect();
+        drop(table);
+        let own: Vec<_> = own.iter().map(|(kind, name)| Subscription { kind: *kind, name }).collect();
+        self.release(&own, route)
     }
 
     /// Queues a message.
@@ -244,33 +331,31 @@ impl Link {
     }
 
     /// Makes the subscriptions what they should be at this moment. Whoever changes the table meanwhile has left a notice.
-    async fn reconcile(&self, subscriber: &Subscriber) -> Result<(), CommandError> {
-        let (version, leaving, missing) = {
+    /// Returns when to look again.
+    async fn reconcile(&self, subscriber: &Subscriber) -> Result<Option<Instant>, CommandError> {
+        let (version, next) = {
             let mut table = self.table.write();
-            let leaving = [mem::take(&mut table.channels.leaving), mem::take(&mut table.patterns.leaving)];
-            (table.version, leaving, [table.channels.missing(), table.patterns.missing()])
+            let next = table.end_lingering(Instant::now());
+            (table.version, next)
         };
-        let [channels, patterns] = &leaving;
-        for names in channels.chunks(NAMES) {
-            subscriber.change(Verb::Unsubscribe, names).await?;
+        for kind in Table::KINDS {
+            let leaving = mem::take(&mut self.table.write().names_mut(kind).leaving);
+            for names in leaving.chunks(NAMES) {
+                subscriber.unsubscribe(kind, names).await?;
+            }
         }
-        for names in patterns.chunks(NAMES) {
-            subscriber.change(Verb::PatternUnsubscribe, names).await?;
-        }
-        let [channels, patterns] = &missing;
-        for names in channels.chunks(NAMES) {
-            self.subscribe(subscriber, Verb::Subscribe, names).await?;
-            self.table.write().channels.subscribed(names);
-        }
-        for names in patterns.chunks(NAMES) {
-            self.subscribe(subscriber, Verb::PatternSubscribe, names).await?;
-            self.table.write().patterns.subscribed(names);
+        for kind in Table::KINDS {
+            let arriving = self.table.write().names_mut(kind).take_arriving();
+            for names in arriving.chunks(NAMES) {
+                self.subscribe(subscriber, kind, names).await?;
+                self.table.write().names_mut(kind).subscribed(names);
+            }
         }
         // When nothing is left, the end of the keeper is what is waited for: it publishes what is queued before.
         if !self.table.read().is_empty() {
             self.confirmed.send_replace(version);
         }
-        Ok(())
+        Ok(next)
     }
 
     /// Subscribes to all of these names that this user may subscribe to. One that is refused is one namespace's misfortune:
@@ -278,16 +363,16 @@ impl Link {
     async fn subscribe(
         &self,
         subscriber: &Subscriber,
-        verb: Verb,
+        kind: Kind,
         names: &[Vec<u8>],
     ) -> Result<(), CommandError> {
-        match subscriber.change(verb, names).await {
+        match subscriber.subscribe(kind, names).await {
             Err(error) if error.is_fatal() => return Err(error),
             Ok(()) => return Ok(()),
             Err(_) => {}
         }
         for name in names {
-            match subscriber.change(verb, slice::from_ref(name)).await {
+            match subscriber.subscribe(kind, slice::from_ref(name)).await {
                 Err(error) if error.is_fatal() => return Err(error),
                 Err(error) => {
                     tracing::error!(name = %name.escape_ascii(), %error, "Redis refuses a subscription");
@@ -306,14 +391,23 @@ impl Link {
         idle: &Notify,
     ) -> Result<(), CommandError> {
         loop {
-            self.reconcile(subscriber).await?;
+            let next = self.reconcile(subscriber).await?;
             if outage.ends() {
                 self.tell(&AdapterEvent::Reconnected);
             }
             if self.table.read().is_empty() {
                 idle.notify_one();
             }
-            self.changed.notified().await;
+            let lingered = async {
+                match next {
+                    Some(next) => sleep_until(next).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = lingered => {}
+            }
         }
     }
 
@@ -331,7 +425,7 @@ impl Link {
                 },
             };
             // If nobody knows what became of them, those of the batch have failed when it is dropped.
-            let results = publisher.publish(batch.messages()).await?;
+            let results = publisher.publish(batch.posts()).await?;
             batch.settle(results);
         }
     }
@@ -426,8 +520,7 @@ impl Drop for ConnectionGuard<'_> {
         *self.link.publisher.lock() = None;
         self.link.queue.close();
         let mut table = self.link.table.write();
-        table.channels.forget();
-        table.patterns.forget();
+        Table::KINDS.iter().for_each(|kind| table.names_mut(*kind).forget());
     }
 }
 
@@ -446,10 +539,7 @@ impl Receive for SubscriberEvents {
         self.arrived.fetch_add(1, SeqCst);
         let route = {
             let table = self.link.table.read();
-            let entry = match subscription {
-                Subscription::Channel(name) => table.channels.wanted.get(name),
-                Subscription::Pattern(pattern) => table.patterns.wanted.get(pattern),
-            };
+            let entry = table.names(subscription.kind).wanted.get(subscription.name);
             entry.map(|entry| entry.route.clone())
         };
         if let Some(route) = route

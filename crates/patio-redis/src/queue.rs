@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
-use patio_adapter::{AdapterError, cluster::broker::Inbox};
+use patio_adapter::{
+    AdapterError,
+    cluster::{broker::Inbox, message::Incoming},
+};
 use tokio::sync::{Notify, oneshot};
 
-use crate::client::CommandError;
+use crate::client::{CommandError, Post};
 
 /// When so much waits, no more is taken. The last one may be of any size.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -17,10 +19,9 @@ const MAX_MESSAGES: usize = 65_536;
 const BATCH_BYTES: usize = 1024 * 1024;
 const BATCH_MESSAGES: usize = 512;
 
-/// One message for a channel.
+/// Something for Redis, and who hears what became of it.
 pub(crate) struct Publication {
-    pub(crate) channel: Bytes,
-    pub(crate) payload: Bytes,
+    pub(crate) post: Post,
     pub(crate) outcome: Outcome,
 }
 
@@ -30,6 +31,8 @@ pub(crate) struct Outcome(Option<Listener>);
 enum Listener {
     /// A failure is counted.
     Count(Inbox),
+    /// A failure is counted, and what would have come back by way of Redis comes back without.
+    Return(Inbox, Box<Incoming>),
     /// Somebody waits for it.
     Tell(oneshot::Sender<Result<(), AdapterError>>),
 }
@@ -37,6 +40,11 @@ enum Listener {
 impl Outcome {
     pub(crate) fn count(inbox: Inbox) -> Self {
         Self(Some(Listener::Count(inbox)))
+    }
+
+    /// For what comes back to its sender, who applies it only then: if it fails, it is given back at once.
+    pub(crate) fn give_back(inbox: Inbox, incoming: Incoming) -> Self {
+        Self(Some(Listener::Return(inbox, Box::new(incoming))))
     }
 
     /// Somebody who waits. An error of the receiver: there was no connection any more.
@@ -54,7 +62,8 @@ impl Outcome {
         match self.0.take() {
             // Who waited may have gone.
             Some(Listener::Tell(waiting)) => _ = waiting.send(result),
-            Some(Listener::Count(inbox)) if result.is_err() => inbox.publish_failed(),
+            // Dropping it is a failure.
+            listener if result.is_err() => drop(Self(listener)),
             _ => {}
         }
     }
@@ -62,8 +71,13 @@ impl Outcome {
 
 impl Drop for Outcome {
     fn drop(&mut self) {
-        if let Some(Listener::Count(inbox)) = &self.0 {
-            inbox.publish_failed();
+        match self.0.take() {
+            Some(Listener::Count(inbox)) => inbox.publish_failed(),
+            Some(Listener::Return(inbox, incoming)) => {
+                inbox.publish_failed();
+                inbox.deliver(*incoming);
+            }
+            Some(Listener::Tell(_)) | None => {}
         }
     }
 }
@@ -98,7 +112,7 @@ impl Queue {
 
     /// Puts a publication at the end. Errors: there is no connection, or the queue is full; that is not counted here.
     pub(crate) fn push(&self, publication: Publication) -> Result<(), AdapterError> {
-        let size = publication.channel.len() + publication.payload.len();
+        let size = publication.post.size();
         let mut state = self.state.lock();
         let full = state.waiting.len() >= MAX_MESSAGES || state.bytes >= MAX_BYTES;
         if !state.open || full {
@@ -132,12 +146,12 @@ impl Queue {
         let mut bytes = 0;
         let count = state.waiting.iter().take(BATCH_MESSAGES).take_while(|publication| {
             let first = bytes == 0;
-            bytes += publication.channel.len() + publication.payload.len();
+            bytes += publication.post.size();
             first || bytes <= BATCH_BYTES
         });
         let count = count.count();
         let batch: Vec<_> = state.waiting.drain(..count).collect();
-        let taken: usize = batch.iter().map(|one| one.channel.len() + one.payload.len()).sum();
+        let taken: usize = batch.iter().map(|one| one.post.size()).sum();
         state.bytes -= taken;
         (!batch.is_empty()).then_some(Batch(batch))
     }
@@ -147,9 +161,9 @@ impl Queue {
 pub(crate) struct Batch(Vec<Publication>);
 
 impl Batch {
-    /// Channels and payloads.
-    pub(crate) fn messages(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0.iter().map(|one| (&one.channel[..], &one.payload[..]))
+    /// What they are.
+    pub(crate) fn posts(&self) -> impl Iterator<Item = &Post> {
+        self.0.iter().map(|one| &one.post)
     }
 
     /// Redis has said what became of each.
@@ -169,7 +183,8 @@ mod tests {
 
     fn publication(size: usize) -> (Publication, oneshot::Receiver<Result<(), AdapterError>>) {
         let (outcome, receiver) = Outcome::tell();
-        (Publication { channel: "c".into(), payload: vec![0; size].into(), outcome }, receiver)
+        let post = Post::Publish { channel: "c".into(), payload: vec![0; size - 1].into() };
+        (Publication { post, outcome }, receiver)
     }
 
     #[test]
@@ -195,7 +210,7 @@ mod tests {
         for size in [BATCH_BYTES * 2, 1, 2, BATCH_BYTES] {
             queue.push(publication(size).0).unwrap();
         }
-        let sizes = |batch: Batch| batch.messages().map(|(_, payload)| payload.len()).collect::<Vec<_>>();
+        let sizes = |batch: Batch| batch.posts().map(Post::size).collect::<Vec<_>>();
         assert_eq!(sizes(queue.try_next().unwrap()), [BATCH_BYTES * 2]);
         assert_eq!(sizes(queue.try_next().unwrap()), [1, 2]);
         assert_eq!(sizes(queue.try_next().unwrap()), [BATCH_BYTES]);

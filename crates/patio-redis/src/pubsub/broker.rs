@@ -19,7 +19,7 @@ use patio_adapter::{
 use super::Settings;
 use crate::{
     channels::{Channels, Kind},
-    client::Publisher,
+    client::{Post, Publisher},
     link::{Link, Route},
     queue::{Outcome, Publication},
     wire::{
@@ -127,7 +127,7 @@ impl Broker for PubSubBroker {
         };
         let payload = place.encoder.response(to, message)?;
         let outcome = Outcome::count(place.inbox.clone());
-        self.link.publish(Publication { channel, payload, outcome })
+        self.link.publish(Publication { post: Post::Publish { channel, payload }, outcome })
     }
 
     fn others(&self) -> BoxFuture<'static, Result<Others, AdapterError>> {
@@ -187,7 +187,9 @@ impl Place {
             _ => self.encoder.request(message).map(|payload| (self.channels.requests.clone(), payload)),
         };
         match encoded {
-            Ok((channel, payload)) => self.link.publish(Publication { channel, payload, outcome }),
+            Ok((channel, payload)) => {
+                self.link.publish(Publication { post: Post::Publish { channel, payload }, outcome })
+            }
             Err(error) => {
                 outcome.forget();
                 Err(error)
@@ -242,8 +244,7 @@ impl Place {
     /// Tells a server of version 7 or older that what it wanted of one socket is done.
     fn confirm(&self, request: &RequestId) {
         let publication = Encoder::done(request).map(|payload| Publication {
-            channel: self.channels.responses.clone(),
-            payload,
+            post: Post::Publish { channel: self.channels.responses.clone(), payload },
             outcome: Outcome::count(self.inbox.clone()),
         });
         if publication.and_then(|publication| self.link.publish(publication)).is_err() {

@@ -72,6 +72,11 @@ impl Payload {
         Self::json_unchecked(Text::from_static("[]"), None)
     }
 
+    /// JSON without binary, as it came from another server. It is handed on as it is.
+    pub fn from_json(json: &serde_json::value::RawValue) -> Self {
+        Self::json_unchecked(Text::from(json.get()), None)
+    }
+
     /// The same payload in memory of its own. What came in a polling request shares the memory of the whole request,
     /// and would keep it for as long as it is kept itself.
     pub fn detached(&self) -> Self {

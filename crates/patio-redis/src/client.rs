@@ -38,6 +38,11 @@ impl ConnectError {
         self.what == INVALID
     }
 
+    /// These options can never work, because of `what`.
+    pub(crate) fn invalid(what: &'static str) -> Self {
+        Self { what: INVALID, source: what.into() }
+    }
+
     fn new(what: &'static str) -> impl FnOnce(RedisError) -> Self {
         move |source| Self { what, source: source.into() }
     }
@@ -171,8 +176,7 @@ enum Source {
 
 impl Client {
     pub(crate) fn new(options: &ConnectOptions) -> Result<Self, ConnectError> {
-        let wrong = |what| ConnectError { what: INVALID, source: Box::<dyn Error + Send + Sync>::from(what) };
-        check(options).map_err(wrong)?;
+        check(options).map_err(ConnectError::invalid)?;
         Ok(Self { source: source(options).map_err(ConnectError::new(INVALID))?, resp2: options.resp2 })
     }
 

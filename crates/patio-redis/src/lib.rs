@@ -35,6 +35,7 @@ mod emitter;
 mod link;
 mod pubsub;
 mod queue;
+mod sharded;
 mod wire;
 
 pub use patio_adapter::{AdapterError, IntoRooms};
@@ -45,3 +46,4 @@ pub use connect::ConnectOptions;
 pub use dialect::Dialect;
 pub use emitter::{Emitter, EmitterError};
 pub use pubsub::{PubSub, PubSubBuilder};
+pub use sharded::{Sharded, ShardedBuilder, SubscriptionMode};

@@ -3,32 +3,34 @@
 #[expect(dead_code, reason = "each test file uses a part")]
 mod server;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use patio_adapter::{
     AdapterFactory,
     contract::{CASES, Contract, Needs, Report},
 };
-use patio_redis::{ConnectOptions, Dialect, PubSub, PubSubBuilder};
+use patio_redis::{ConnectOptions, Dialect, PubSub, PubSubBuilder, Sharded, SubscriptionMode};
 use server::Redis;
 
 /// What three servers do, each case with a key of its own.
-async fn outcome(builder: impl Fn(&str) -> PubSubBuilder + Send + Sync + 'static) -> Report {
+fn contract<F: AdapterFactory>(build: impl Fn(&str) -> F + Send + Sync + 'static) -> Contract {
     let cases = AtomicUsize::new(0);
-    let contract = Contract::new(move || {
-        let builder = builder(&format!("case-{}", cases.fetch_add(1, Relaxed)));
-        async move {
-            let mut servers: Vec<Arc<dyn AdapterFactory>> = Vec::new();
-            for _ in 0..3 {
-                servers.push(Arc::new(builder.clone().connect().await.unwrap()));
-            }
-            servers
-        }
-    });
-    contract.run_all().await
+    Contract::new(move || {
+        let key = format!("case-{}", cases.fetch_add(1, Relaxed));
+        let servers = (0..3).map(|_| Arc::new(build(&key)) as Arc<dyn AdapterFactory>).collect();
+        ready(servers)
+    })
+}
+
+async fn outcome(builder: impl Fn(&str) -> PubSubBuilder + Send + Sync + 'static) -> Report {
+    contract(move |key| builder(key).build().unwrap()).run_all().await
 }
 
 fn all() -> usize {
@@ -65,4 +67,28 @@ async fn version_8_over_resp2() {
     outcome(move |key| PubSub::builder(ConnectOptions::url(&url).resp2()).key(key))
         .await
         .assert_passed(all());
+}
+
+/// Over sharded pub/sub. Rooms may have channels of their own, which a join subscribes to a little later.
+async fn sharded(mode: SubscriptionMode) {
+    let redis = Redis::start();
+    let url = redis.url();
+    let build =
+        move |key: &str| Sharded::builder(&url).channel_prefix(key).subscription_mode(mode).build().unwrap();
+    contract(build).settle(Duration::from_millis(20)).run_all().await.assert_passed(all());
+}
+
+#[tokio::test]
+async fn sharded_static() {
+    sharded(SubscriptionMode::Static).await;
+}
+
+#[tokio::test]
+async fn sharded_dynamic() {
+    sharded(SubscriptionMode::Dynamic).await;
+}
+
+#[tokio::test]
+async fn sharded_dynamic_private() {
+    sharded(SubscriptionMode::DynamicPrivate).await;
 }

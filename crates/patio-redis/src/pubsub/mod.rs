@@ -17,6 +17,9 @@ use crate::{
     link::Link,
 };
 
+/// The most bytes of a message that is read, unless told otherwise.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
 /// The adapter that speaks what `@socket.io/redis-adapter` speaks: every server hears every broadcast over Redis' pub/sub.
 /// Node's servers of the same `key` are in the same cluster, and so is every emitter for that adapter.
 ///
@@ -72,7 +75,7 @@ impl PubSub {
             dialect: Dialect::default(),
             requests_timeout: DEFAULT_TIMEOUT,
             specific_responses: false,
-            max_message_bytes: 64 * 1024 * 1024,
+            max_message_bytes: MAX_MESSAGE_BYTES,
         };
         PubSubBuilder { options: options.into(), settings }
     }

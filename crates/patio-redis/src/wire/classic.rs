@@ -307,21 +307,21 @@ impl Encoder {
     }
 }
 
-fn string(out: &mut Vec<u8>, text: &str) {
+pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     rmp::encode::write_str(out, text).expect("memory takes everything");
 }
 
-fn unreadable(error: patio_proto::payload::ArgsError) -> AdapterError {
+pub(super) fn unreadable(error: patio_proto::payload::ArgsError) -> AdapterError {
     AdapterError::failed("reading the arguments", error)
 }
 
 /// JSON that somebody gave us as JSON.
-fn raw(text: &str) -> &RawValue {
+pub(super) fn raw(text: &str) -> &RawValue {
     serde_json::from_str(text).unwrap_or(RawValue::NULL)
 }
 
 /// The first argument of an ack: what travels.
-fn first(arguments: &Payload) -> Result<Option<Value>, AdapterError> {
+pub(super) fn first(arguments: &Payload) -> Result<Option<Value>, AdapterError> {
     Ok(arguments.values().map_err(unreadable)?.into_iter().next())
 }
 
@@ -361,7 +361,7 @@ fn read_packet(bytes: &Bytes, namespace: &str) -> Result<Option<Payload>, Garbag
 }
 
 /// A payload that is an event: an array that begins with a name.
-fn event(payload: Payload) -> Result<Payload, Garbage> {
+pub(super) fn event(payload: Payload) -> Result<Payload, Garbage> {
     if payload.event_name().is_some() { Ok(payload) } else { Err(Garbage::Field("the event's name")) }
 }
 
@@ -495,7 +495,7 @@ fn request_of(bytes: &Bytes) -> Result<Option<String>, Garbage> {
 }
 
 /// What is told about a socket. Only the id must be there.
-fn socket(value: &Value) -> Option<SocketSnapshot> {
+pub(super) fn socket(value: &Value) -> Option<SocketSnapshot> {
     let id = options::room(&value["id"])?;
     let json =
         |value: &Value| stringify(value).map_or_else(|_| "{}".to_owned(), |json| json.get().to_owned());

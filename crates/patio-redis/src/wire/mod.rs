@@ -3,6 +3,7 @@
 //! Nothing here knows a connection. What is decoded is input like any other: it may be anything.
 
 pub(crate) mod classic;
+pub(crate) mod cluster;
 #[cfg(test)]
 mod golden;
 mod options;
@@ -36,15 +37,16 @@ pub(crate) enum Garbage {
 /// One value in JSON or MessagePack, told apart as Node does: JSON begins with `{`.
 fn read(bytes: &Bytes) -> Result<Value, Garbage> {
     match bytes.first() {
-        Some(b'{') => {
-            let text = text(bytes);
-            serde_json::from_str(&text).or_else(|error| match without_lone_surrogates(&text) {
-                Some(text) => Ok(serde_json::from_str(&text)?),
-                None => Err(error.into()),
-            })
-        }
+        Some(b'{') => read_json(&text(bytes)),
         _ => Ok(read_value(bytes, MAX_DEPTH)?),
     }
+}
+
+fn read_json(text: &str) -> Result<Value, Garbage> {
+    serde_json::from_str(text).or_else(|error| match without_lone_surrogates(text) {
+        Some(text) => Ok(serde_json::from_str(&text)?),
+        None => Err(error.into()),
+    })
 }
 
 /// The text, with what is not UTF-8 replaced.

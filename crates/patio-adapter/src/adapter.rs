@@ -35,6 +35,12 @@ pub trait AdapterFactory: Send + Sync + 'static {
         false
     }
 
+    /// Has the adapters restore sessions, which are kept for `max_disconnection`. A server with connection state recovery
+    /// calls this once, before it asks for adapters.
+    fn enable_recovery(&self, max_disconnection: Duration) {
+        let _ = max_disconnection;
+    }
+
     /// Has `watcher` called when the connection to other servers is lost and when it is back. A server calls this once,
     /// when it is built.
     fn watch(&self, watcher: Watcher) {
@@ -64,6 +70,10 @@ impl<F: AdapterFactory + ?Sized> AdapterFactory for Arc<F> {
 
     fn recovery(&self) -> bool {
         (**self).recovery()
+    }
+
+    fn enable_recovery(&self, max_disconnection: Duration) {
+        (**self).enable_recovery(max_disconnection);
     }
 
     fn watch(&self, watcher: Watcher) {

@@ -40,6 +40,8 @@ counters! {
     incomplete_requests,
     /// Servers that fell silent and were removed.
     lost_servers,
+    /// Times that messages of other servers left the recorded history, or may have, before this server had read them.
+    missed_history,
     /// Packets that left the recovery history before their time because it was full.
     trimmed_packets,
     /// Sessions that were forgotten before their time because too many were kept.

@@ -124,6 +124,12 @@ pub(crate) enum Post {
         max_len: usize,
         fields: Vec<(&'static str, Bytes)>,
     },
+    /// A value that is kept for some time.
+    Keep {
+        key: Bytes,
+        value: Bytes,
+        time: Duration,
+    },
 }
 
 impl Post {
@@ -136,6 +142,7 @@ impl Post {
             Self::Append { stream, fields, .. } => {
                 stream.len() + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
             }
+            Self::Keep { key, value, .. } => key.len() + value.len(),
         }
     }
 
@@ -150,6 +157,10 @@ impl Post {
                     pipeline.cmd("XADD").arg(&stream[..]).arg("MAXLEN").arg("~").arg(*max_len).arg("*");
                 fields.iter().fold(command, |command, (name, value)| command.arg(*name).arg(&value[..]))
             }
+            Self::Keep { key, value, time } => {
+                let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+                pipeline.cmd("SET").arg(&key[..]).arg(&value[..]).arg("PX").arg(millis)
+            }
         };
     }
 }
@@ -159,6 +170,12 @@ impl Post {
 pub(crate) struct Entry {
     pub(crate) id: String,
     pub(crate) fields: Vec<(Bytes, Bytes)>,
+}
+
+impl Entry {
+    pub(crate) fn field(&self, name: &str) -> Option<&Bytes> {
+        self.fields.iter().find(|(field, _)| field == name.as_bytes()).map(|(_, value)| value)
+    }
 }
 
 /// Makes connections to a server of Redis.
@@ -433,13 +450,6 @@ impl Publisher {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
         Ok(entries(command.query_async(&mut self.0.clone()).await?).pop())
-    }
-
-    /// Keeps a value for so long.
-    pub(crate) async fn keep(&self, key: &str, value: &str, time: Duration) -> Result<(), CommandError> {
-        let mut command = redis::cmd("SET");
-        command.arg(key).arg(value).arg("PX").arg(u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1));
-        Ok(command.exec_async(&mut self.0.clone()).await?)
     }
 
     /// Takes a value that was kept: whoever comes next finds none.

@@ -36,6 +36,7 @@ mod link;
 mod pubsub;
 mod queue;
 mod sharded;
+mod streams;
 mod wire;
 
 pub use patio_adapter::{AdapterError, IntoRooms};
@@ -47,3 +48,4 @@ pub use dialect::Dialect;
 pub use emitter::{Emitter, EmitterError};
 pub use pubsub::{PubSub, PubSubBuilder};
 pub use sharded::{Sharded, ShardedBuilder, SubscriptionMode};
+pub use streams::{Streams, StreamsBuilder, StreamsVersion};

@@ -1,7 +1,7 @@
 //! The connection of one server to Redis, shared by its namespaces: made and made again, with everything subscribed that
 //! they want.
 //!
-//! Namespaces say what they want to hear ([`Link::want`]); one task, the keeper, makes it so: it connects, subscribes what
+//! Namespaces take part ([`Link::enter`]) and say what they want to hear ([`Link::want`]); one task, the keeper, makes it so: it connects, subscribes what
 //! is not confirmed yet, unsubscribes what is wanted no more, publishes what is queued, and looks whether Redis still
 //! answers. It begins with the first namespace and ends with the last.
 
@@ -19,6 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_core::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use patio_adapter::{AdapterError, AdapterEvent, Watcher};
 use tokio::{
@@ -51,9 +52,20 @@ pub(crate) trait Route: Send + Sync + 'static {
     fn receive(&self, channel: &[u8], payload: Bytes);
 }
 
+/// What a link does besides, for as long as it is connected.
+pub(crate) trait Companion: Send + Sync + 'static {
+    /// Makes ready what must be before anybody is subscribed; the returned future goes on until the connection is lost.
+    fn begin<'a>(
+        &'a self,
+        client: &'a Client,
+        publisher: &'a Publisher,
+    ) -> BoxFuture<'a, Result<BoxFuture<'a, AdapterError>, AdapterError>>;
+}
+
 /// The connection of one server.
 pub(crate) struct Link {
     client: Client,
+    companion: Option<Arc<dyn Companion>>,
     queue: Queue,
     table: RwLock<Table>,
     publisher: Mutex<Option<Publisher>>,
@@ -67,6 +79,8 @@ pub(crate) struct Link {
 /// What is subscribed, or is to be.
 #[derive(Default)]
 struct Table {
+    /// Who takes part.
+    routes: Vec<Arc<dyn Route>>,
     channels: Names,
     patterns: Names,
     shards: Names,
@@ -114,9 +128,9 @@ impl Table {
         }
     }
 
-    /// Whether nobody wants anything.
+    /// Whether nobody takes part.
     fn is_empty(&self) -> bool {
-        Self::KINDS.iter().all(|kind| self.names(*kind).wanted.is_empty())
+        self.routes.is_empty()
     }
 
     /// Lets a subscription of this route linger until then.
@@ -162,10 +176,9 @@ impl Names {
     }
 
     /// Removes what belongs to this route; a successor of the same name stays.
-    fn remove(&mut self, name: &[u8], route: &Arc<dyn Route>) {
-        if self.wanted.get(name).is_some_and(|entry| Arc::ptr_eq(&entry.route, route)) {
-            self.give_up(name);
-        }
+    fn remove_all(&mut self, route: &Arc<dyn Route>) {
+        let own = self.wanted.extract_if(|_, entry| Arc::ptr_eq(&entry.route, route));
+        self.leaving.extend(own.filter(|(_, entry)| entry.subscribed).map(|(name, _)| name));
     }
 
     fn give_up(&mut self, name: &[u8]) {
@@ -201,8 +214,13 @@ impl Names {
 
 impl Link {
     pub(crate) fn new(client: Client) -> Arc<Self> {
+        Self::with(client, None)
+    }
+
+    pub(crate) fn with(client: Client, companion: Option<Arc<dyn Companion>>) -> Arc<Self> {
         Arc::new(Self {
             client,
+            companion,
             queue: Queue::default(),
             table: RwLock::default(),
             publisher: Mutex::new(None),
@@ -216,48 +234,62 @@ impl Link {
         self.watchers.lock().push(watcher);
     }
 
-    /// Subscribes for `route`, now and after each loss of the connection. The future ends when Redis has confirmed it.
-    pub(crate) fn want(
+    /// Takes part as `route`, and subscribes for it, now and after each loss of the connection. The future ends when Redis
+    /// has confirmed it.
+    pub(crate) fn enter(
         self: &Arc<Self>,
         subscriptions: &[Subscription<'_>],
         route: &Arc<dyn Route>,
     ) -> impl Future<Output = Result<(), AdapterError>> + Send + use<> {
         let began = Handle::try_current().map(|runtime| {
             let mut table = self.table.write();
-            for Subscription { kind, name } in subscriptions {
-                table.names_mut(*kind).add(name, route);
-            }
+            table.routes.push(route.clone());
             let is_kept = mem::replace(&mut table.kept, true);
-            let version = self.change(&mut table);
             // A runtime that is shutting down drops the keeper there and then, which takes the lock.
             drop(table);
             if !is_kept {
                 runtime.spawn(keep(KeeperGuard { link: self.clone(), ends: false }));
             }
-            version
         });
-        let mut confirmed = self.confirmed.subscribe();
+        let subscribed = self.want(subscriptions, route);
         async move {
-            let version = began.map_err(|error| AdapterError::failed("subscribing", error))?;
-            confirmed
-                .wait_for(|confirmed| *confirmed >= version)
-                .await
-                .map_err(|_| AdapterError::closed())?;
-            Ok(())
+            began.map_err(|error| AdapterError::failed("subscribing", error))?;
+            subscribed.await
         }
     }
 
-    /// Gives up subscriptions of `route`. The future ends when Redis has confirmed it, for the last namespace when what was
-    /// queued is published too, and after a second at the latest.
-    pub(crate) fn release(
+    /// Subscribes to more for a `route` that takes part. The future ends when Redis has confirmed it.
+    pub(crate) fn want(
         &self,
         subscriptions: &[Subscription<'_>],
         route: &Arc<dyn Route>,
-    ) -> impl Future<Output = ()> + Send + use<> {
+    ) -> impl Future<Output = Result<(), AdapterError>> + Send + use<> {
         let mut table = self.table.write();
-        for Subscription { kind, name } in subscriptions {
-            table.names_mut(*kind).remove(name, route);
+        // It may have left meanwhile.
+        let takes_part = table.routes.iter().any(|other| Arc::ptr_eq(other, route));
+        if takes_part {
+            for Subscription { kind, name } in subscriptions {
+                table.names_mut(*kind).add(name, route);
+            }
         }
+        let version = self.change(&mut table);
+        drop(table);
+        let mut confirmed = self.confirmed.subscribe();
+        async move {
+            if takes_part && confirmed.wait_for(|confirmed| *confirmed >= version).await.is_ok() {
+                Ok(())
+            } else {
+                Err(AdapterError::closed())
+            }
+        }
+    }
+
+    /// Takes part no more as `route`, and gives up what it has subscribed to. The future ends when Redis has confirmed it,
+    /// for the last one when what was queued is published too, and after a second at the latest.
+    pub(crate) fn leave(&self, route: &Arc<dyn Route>) -> impl Future<Output = ()> + Send + use<> {
+        let mut table = self.table.write();
+        table.routes.retain(|other| !Arc::ptr_eq(other, route));
+        Table::KINDS.iter().for_each(|kind| table.names_mut(*kind).remove_all(route));
         let version = self.change(&mut table);
         drop(table);
         // Without a connection there is nothing to wait for.
@@ -276,19 +308,6 @@ impl Link {
         table.linger(subscription, route, Instant::now() + LINGER);
         drop(table);
         self.changed.notify_one();
-    }
-
-    /// Gives up all that `route` has subscribed to, as [`release`](Self::release) does.
-    pub(crate) fn release_all(&self, route: &Arc<dyn Route>) -> impl Future<Output = ()> + Send + use<> {
-        let table = self.table.read();
-        let own = Table::KINDS.into_iter().flat_map(|kind| {
-            let own = table.names(kind).wanted.iter().filter(|(_, entry)| Arc::ptr_eq(&entry.route, route));
-            own.map(move |(name, _)| (kind, name.clone()))
-        });
-        let own: Vec<_> = own.collect();
-        drop(table);
-        let own: Vec<_> = own.iter().map(|(kind, name)| Subscription { kind: *kind, name }).collect();
-        self.release(&own, route)
     }
 
     /// Queues a message.
@@ -443,6 +462,10 @@ impl Link {
             .await
             .map_err(|error: ConnectError| AdapterError::failed("the connection to Redis", error))?;
         let _until_end = ConnectionGuard { link: self, events: &events };
+        let accompanied = match &self.companion {
+            Some(companion) => companion.begin(&self.client, &publisher).await?,
+            None => Box::pin(pending()),
+        };
         // Before anything is subscribed: whoever is counted must be able to answer.
         *self.publisher.lock() = Some(publisher.clone());
         self.queue.open();
@@ -451,6 +474,7 @@ impl Link {
             ended = self.publish_all(&publisher, &idle) => Ok(ended?),
             ended = self.follow_changes(&subscriber, outage, &idle) => Ok(ended?),
             ended = stays_alive(&publisher, &subscriber, &events) => Ok(ended?),
+            error = accompanied => Err(error),
             () = events.end.notified() => Err(AdapterError::disconnected()),
         }
     }

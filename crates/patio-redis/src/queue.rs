@@ -3,10 +3,7 @@
 use std::collections::VecDeque;
 
 use parking_lot::Mutex;
-use patio_adapter::{
-    AdapterError,
-    cluster::{broker::Inbox, message::Incoming},
-};
+use patio_adapter::{AdapterError, cluster::broker::Inbox};
 use tokio::sync::{Notify, oneshot};
 
 use crate::client::{CommandError, Post};
@@ -31,8 +28,8 @@ pub(crate) struct Outcome(Option<Listener>);
 enum Listener {
     /// A failure is counted.
     Count(Inbox),
-    /// A failure is counted, and what would have come back by way of Redis comes back without.
-    Return(Inbox, Box<Incoming>),
+    /// A failure has a consequence.
+    OrElse(Box<dyn FnOnce() + Send + Sync>),
     /// Somebody waits for it.
     Tell(oneshot::Sender<Result<(), AdapterError>>),
 }
@@ -42,9 +39,9 @@ impl Outcome {
         Self(Some(Listener::Count(inbox)))
     }
 
-    /// For what comes back to its sender, who applies it only then: if it fails, it is given back at once.
-    pub(crate) fn give_back(inbox: Inbox, incoming: Incoming) -> Self {
-        Self(Some(Listener::Return(inbox, Box::new(incoming))))
+    /// If it fails, this is done.
+    pub(crate) fn or_else(consequence: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self(Some(Listener::OrElse(Box::new(consequence))))
     }
 
     /// Somebody who waits. An error of the receiver: there was no connection any more.
@@ -73,10 +70,7 @@ impl Drop for Outcome {
     fn drop(&mut self) {
         match self.0.take() {
             Some(Listener::Count(inbox)) => inbox.publish_failed(),
-            Some(Listener::Return(inbox, incoming)) => {
-                inbox.publish_failed();
-                inbox.deliver(*incoming);
-            }
+            Some(Listener::OrElse(consequence)) => consequence(),
             Some(Listener::Tell(_)) | None => {}
         }
     }

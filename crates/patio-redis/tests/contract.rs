@@ -16,7 +16,10 @@ use patio_adapter::{
     AdapterFactory,
     contract::{CASES, Contract, Needs, Report},
 };
-use patio_redis::{ConnectOptions, Dialect, PubSub, PubSubBuilder, Sharded, SubscriptionMode};
+use patio_redis::{
+    ConnectOptions, Dialect, PubSub, PubSubBuilder, Sharded, Streams, StreamsBuilder, StreamsVersion,
+    SubscriptionMode,
+};
 use server::Redis;
 
 /// What three servers do, each case with a key of its own.
@@ -35,6 +38,10 @@ async fn outcome(builder: impl Fn(&str) -> PubSubBuilder + Send + Sync + 'static
 
 fn all() -> usize {
     CASES.iter().filter(|case| matches!(case.needs, Needs::Any | Needs::Three | Needs::Immediate)).count()
+}
+
+fn recovering_cases() -> usize {
+    CASES.iter().filter(|case| case.needs != Needs::Immediate).count()
 }
 
 #[tokio::test]
@@ -69,13 +76,51 @@ async fn version_8_over_resp2() {
         .assert_passed(all());
 }
 
+fn streams(builder: impl Fn(&str) -> StreamsBuilder + Send + Sync + 'static) -> Contract {
+    contract(move |key| builder(key).stream_name(key).channel_prefix(key).build().unwrap())
+}
+
+#[tokio::test]
+async fn streams_0_3() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let report = streams(move |_| Streams::builder(&url)).settle(BESIDE).run_all().await;
+    report.assert_passed(all());
+}
+
+#[tokio::test]
+async fn streams_0_2() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let old = move |_: &str| Streams::builder(&url).version(StreamsVersion::V0_2);
+    let report = streams(old).run_all().await;
+    report.assert_passed(all());
+}
+
+#[tokio::test]
+async fn streams_with_recovery() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let recovering = contract(move |key| {
+        let builder = Streams::builder(&url).stream_name(key).channel_prefix(key).session_key_prefix(key);
+        let streams = builder.sharded_pub_sub(true).build().unwrap();
+        streams.enable_recovery(Duration::from_secs(120));
+        streams
+    });
+    let report = recovering.loops_back().settle(BESIDE).run_all().await;
+    report.assert_passed(recovering_cases());
+}
+
+/// For what goes by another way than the fences of the suite.
+const BESIDE: Duration = Duration::from_millis(20);
+
 /// Over sharded pub/sub. Rooms may have channels of their own, which a join subscribes to a little later.
 async fn sharded(mode: SubscriptionMode) {
     let redis = Redis::start();
     let url = redis.url();
     let build =
         move |key: &str| Sharded::builder(&url).channel_prefix(key).subscription_mode(mode).build().unwrap();
-    contract(build).settle(Duration::from_millis(20)).run_all().await.assert_passed(all());
+    contract(build).settle(BESIDE).run_all().await.assert_passed(all());
 }
 
 #[tokio::test]

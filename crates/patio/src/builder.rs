@@ -291,7 +291,12 @@ impl ServerBuilder {
                     "connection_state_recovery: the adapter cannot restore sessions",
                 ));
             }
-            (Some(adapter), _) => adapter,
+            (Some(adapter), recovery) => {
+                if let Some(recovery) = recovery {
+                    adapter.enable_recovery(recovery.max_disconnection);
+                }
+                adapter
+            }
             (None, Some(recovery)) => Arc::new(Memory::with_recovery(MemoryRecovery {
                 max_disconnection: recovery.max_disconnection,
                 ..MemoryRecovery::default()

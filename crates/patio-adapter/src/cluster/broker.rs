@@ -233,6 +233,11 @@ impl Inbox {
         self.counters.failed_publishes.add();
     }
 
+    /// Counts that messages left the recorded history before they were read here.
+    pub fn missed_history(&self) {
+        self.counters.missed_history.add();
+    }
+
     /// False when the namespace has gone: the broker may forget it.
     pub fn is_alive(&self) -> bool {
         self.receiver.strong_count() > 0

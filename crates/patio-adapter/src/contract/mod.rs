@@ -122,10 +122,9 @@ impl Contract {
     pub async fn run(&self, case: &Case) -> Option<Verdict> {
         let factories = (self.make)().await;
         let applies = match case.needs {
-            Needs::Any => true,
+            Needs::Any | Needs::Recovery => true,
             Needs::Three => factories.len() >= 3,
             Needs::Immediate => self.immediate,
-            Needs::Recovery => factories.iter().all(|factory| factory.recovery()),
         };
         if !applies {
             return None;
@@ -134,6 +133,10 @@ impl Contract {
             Ok(servers) => servers,
             Err(error) => return Some(Err(format!("the cluster did not form: {error}"))),
         };
+        if case.needs == Needs::Recovery && !servers.nodes.iter().all(|node| node.adapter.recovery()) {
+            servers.close().await;
+            return None;
+        }
         let verdict = (case.run)(&servers).await;
         servers.close().await;
         Some(verdict)

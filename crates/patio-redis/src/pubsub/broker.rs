@@ -71,7 +71,7 @@ impl PubSubBroker {
         match self.place.get() {
             Some(place) => {
                 let route: Arc<dyn Route> = place.clone();
-                Box::pin(self.link.release(&place.channels.subscriptions(), &route))
+                Box::pin(self.link.leave(&route))
             }
             None => Box::pin(ready(())),
         }
@@ -98,7 +98,7 @@ impl Broker for PubSubBroker {
             })
         });
         let route: Arc<dyn Route> = place.clone();
-        Box::pin(self.link.want(&place.channels.subscriptions(), &route))
+        Box::pin(self.link.enter(&place.channels.subscriptions(), &route))
     }
 
     fn publish(&self, message: &Message) -> Result<(), AdapterError> {

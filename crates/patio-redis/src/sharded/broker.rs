@@ -71,7 +71,7 @@ impl ShardedBroker {
         match self.place.get() {
             Some(place) => {
                 let route: Arc<dyn Route> = place.clone();
-                Box::pin(self.link.release_all(&route))
+                Box::pin(self.link.leave(&route))
             }
             None => Box::pin(ready(())),
         }
@@ -101,7 +101,7 @@ impl Broker for ShardedBroker {
         });
         let Channels { common, own, patio, .. } = &place.channels;
         let route: Arc<dyn Route> = place.clone();
-        Box::pin(self.link.want(&[common, own, patio].map(|name| Subscription::shard(name)), &route))
+        Box::pin(self.link.enter(&[common, own, patio].map(|name| Subscription::shard(name)), &route))
     }
 
     fn publish(&self, message: &Message) -> Result<(), AdapterError> {

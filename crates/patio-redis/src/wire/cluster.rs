@@ -11,9 +11,9 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use bytes::Bytes;
+pub(crate) use patio_adapter::cluster::Message;
 use patio_adapter::{
-    AdapterError, BroadcastOptions, NodeId, Payload, Room, SocketSnapshot,
-    cluster::message::{Message, RequestId},
+    AdapterError, BroadcastOptions, NodeId, Payload, Room, SocketSnapshot, cluster::message::RequestId,
 };
 use patio_proto::{
     msgpack::{self, read_members, read_value, write_value},
@@ -54,7 +54,7 @@ mod number {
 pub(crate) const EMITTER: &str = "emitter";
 
 /// Base-64 as Node writes it, and, as Node reads it, with or without its padding.
-pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
+const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -479,6 +479,10 @@ pub(crate) fn read_fields(
         (Some(_), Some(text)) => Some(Unread::MsgPack(from_base64(text)?)),
     };
     Ok(Read { node: node_of(uid), message: message(kind, data.as_ref(), waits_for)? })
+}
+
+pub(crate) fn to_base64(bytes: &[u8]) -> String {
+    BASE64.encode(bytes)
 }
 
 /// Bytes of base-64 in either alphabet: Node reads both.

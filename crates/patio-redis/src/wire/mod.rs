@@ -11,6 +11,7 @@ mod options;
 use std::borrow::Cow;
 
 use bytes::Bytes;
+pub(crate) use options::rooms;
 use patio_proto::{
     decode::{DecodeError, without_lone_surrogates},
     msgpack::read_value,
@@ -19,7 +20,7 @@ use patio_proto::{
 };
 
 /// How deep messages may be nested: as deep as a client's data may be, and what servers wrap around it.
-const MAX_DEPTH: usize = 127 + 4;
+pub(crate) const MAX_DEPTH: usize = 127 + 4;
 
 /// Why a message cannot be understood.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +56,7 @@ fn text(bytes: &Bytes) -> Cow<'_, str> {
 }
 
 /// JSON of a value as `JSON.stringify` writes it: bytes as Node's `Buffer`, members that are `undefined` left out.
-fn stringify(value: &Value) -> Result<Box<serde_json::value::RawValue>, ArgsError> {
+pub(crate) fn stringify(value: &Value) -> Result<Box<serde_json::value::RawValue>, ArgsError> {
     fn plain(value: &Value) -> Value {
         match value {
             Value::Binary(bytes) => {

@@ -68,7 +68,7 @@ pub(super) fn from_value(value: &Value) -> Result<BroadcastOptions, Garbage> {
 }
 
 /// The names of rooms in a list; numbers are their decimal text. `None`: it is no list.
-pub(super) fn rooms(value: &Value) -> Option<Vec<Room>> {
+pub(crate) fn rooms(value: &Value) -> Option<Vec<Room>> {
     value.as_array().map(|values| values.iter().filter_map(room).collect())
 }
 

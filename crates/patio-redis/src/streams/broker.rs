@@ -1,0 +1,451 @@
+//! One namespace of one server on streams: which message becomes an entry and which goes by pub/sub, and what arrives.
+
+use std::{
+    collections::HashSet,
+    future::ready,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_core::future::BoxFuture;
+use parking_lot::Mutex;
+use patio_adapter::{
+    AdapterError, NodeId, Offset, Replayed, Restored, Room, SessionRecord,
+    cluster::{
+        broker::{Broker, Inbox, Membership, Others, Query, Recovery},
+        message::{Incoming, Message, Sender},
+    },
+};
+use patio_proto::msgpack;
+
+use super::{
+    Settings, StreamsVersion,
+    history::{History, offset_of, write_session},
+    stream_of,
+    tail::Tail,
+};
+use crate::{
+    client::{Entry, Post, Publisher, Subscription},
+    link::{Link, Route},
+    queue::{Outcome, Publication},
+    wire::{
+        Garbage,
+        cluster::{self, Encoder},
+    },
+};
+
+/// The media by which messages come, and their answers go.
+mod via {
+    pub(super) const PUB_SUB: u8 = 0;
+    pub(super) const STREAM: u8 = 1;
+}
+
+/// The field of our own entries by which they are known again, which others ignore.
+const NUMBER: &str = "patio";
+
+/// As many entries may be under way at once: what is further back has come, or never will.
+const UNDER_WAY: u64 = 100_000;
+
+pub(super) struct StreamsBroker {
+    link: Arc<Link>,
+    tail: Arc<Tail>,
+    settings: Arc<Settings>,
+    node: NodeId,
+    namespace: String,
+    /// Present if the server restores sessions.
+    history: Option<History>,
+    /// From [`Broker::open`] on.
+    place: OnceLock<Arc<Place>>,
+}
+
+/// A namespace that takes part.
+pub(super) struct Place {
+    link: Arc<Link>,
+    settings: Arc<Settings>,
+    encoder: Encoder,
+    inbox: Inbox,
+    stream: Bytes,
+    /// `socket.io#/nsp#`: questions to all servers.
+    common: Bytes,
+    /// `socket.io#/nsp#uid#`: answers to this server.
+    own: Bytes,
+    /// `socket.io-patio#/nsp#`: where servers like this one ask each other what Node's protocol has not.
+    patio: Bytes,
+    /// Whether events have their place in the stream, and own ones come back from there.
+    records: bool,
+    last_number: AtomicU64,
+    /// The numbers of own entries of which nobody knew whether Redis has them, and which were delivered without it.
+    given_back: Mutex<HashSet<u64>>,
+}
+
+impl StreamsBroker {
+    pub(super) fn new(
+        link: Arc<Link>,
+        tail: Arc<Tail>,
+        settings: Arc<Settings>,
+        namespace: &str,
+        max_disconnection: Option<Duration>,
+    ) -> Self {
+        let history = max_disconnection.map(|max_disconnection| History {
+            stream: stream_of(&settings.stream_name, settings.stream_count, namespace),
+            namespace: namespace.to_owned(),
+            session_key_prefix: settings.session_key_prefix.clone(),
+            max_disconnection,
+        });
+        Self {
+            link,
+            tail,
+            settings,
+            node: NodeId::random(),
+            namespace: namespace.to_owned(),
+            history,
+            place: OnceLock::new(),
+        }
+    }
+
+    fn place(&self) -> Result<&Arc<Place>, AdapterError> {
+        self.place.get().ok_or_else(AdapterError::disconnected)
+    }
+
+    /// The place, and the connection to ask Redis about it.
+    fn asking(&self) -> Result<(Arc<Place>, Publisher), AdapterError> {
+        let place = self.place()?;
+        Ok((place.clone(), self.link.publisher()?))
+    }
+
+    fn leave(&self) -> BoxFuture<'static, ()> {
+        match self.place.get() {
+            Some(place) => {
+                self.tail.remove(&self.namespace, place);
+                let route: Arc<dyn Route> = place.clone();
+                Box::pin(self.link.leave(&route))
+            }
+            None => Box::pin(ready(())),
+        }
+    }
+}
+
+impl Broker for StreamsBroker {
+    fn node(&self) -> &NodeId {
+        &self.node
+    }
+
+    fn open(&self, inbox: Inbox) -> BoxFuture<'static, Result<(), AdapterError>> {
+        let place = self.place.get_or_init(|| {
+            let Settings { channel_prefix, stream_name, stream_count, .. } = &*self.settings;
+            let common = format!("{channel_prefix}#{}#", self.namespace);
+            Arc::new(Place {
+                link: self.link.clone(),
+                settings: self.settings.clone(),
+                encoder: Encoder {
+                    node: self.node.clone(),
+                    namespace: self.namespace.clone(),
+                    msgpack: msgpack::Dialect::MsgpackJs,
+                    packets_have_nsp: false,
+                },
+                inbox,
+                stream: stream_of(stream_name, *stream_count, &self.namespace),
+                own: format!("{common}{}#", self.node).into(),
+                common: common.into(),
+                patio: format!("{channel_prefix}-patio#{}#", self.namespace).into(),
+                records: self.history.is_some(),
+                last_number: AtomicU64::new(0),
+                given_back: Mutex::default(),
+            })
+        });
+        self.tail.add(&self.namespace, place);
+        let route: Arc<dyn Route> = place.clone();
+        let channels = match self.settings.version {
+            StreamsVersion::V0_3 => {
+                [&place.common, &place.own, &place.patio].map(|name| place.subscription(name)).to_vec()
+            }
+            // Servers of 0.3 would count this one and wait for its answers.
+            StreamsVersion::V0_2 => Vec::new(),
+        };
+        Box::pin(self.link.enter(&channels, &route))
+    }
+
+    fn publish(&self, message: &Message) -> Result<(), AdapterError> {
+        let place = self.place()?;
+        if !self.loops_back(message) {
+            return place.publish(message, Outcome::count(place.inbox.clone()), None);
+        }
+        let number = place.next_number();
+        let returning = place.clone();
+        let returned = message.clone();
+        let outcome = Outcome::or_else(move || {
+            returning.inbox.publish_failed();
+            returning.given_back.lock().insert(number);
+            returning.inbox.deliver(Incoming { sender: returning.itself(), offset: None, message: returned });
+        });
+        place.publish(message, outcome, Some(number))
+    }
+
+    fn publish_confirmed(&self, message: &Message) -> BoxFuture<'static, Result<(), AdapterError>> {
+        let place = match self.place() {
+            Ok(place) => place.clone(),
+            Err(error) => return Box::pin(ready(Err(error))),
+        };
+        let (outcome, published) = Outcome::tell();
+        let number = self.loops_back(message).then(|| place.next_number());
+        match place.publish(message, outcome, number) {
+            Ok(()) => Box::pin(async move {
+                let result = published.await.unwrap_or_else(|_| Err(AdapterError::disconnected()));
+                if let (Err(_), Some(number)) = (&result, number) {
+                    place.given_back.lock().insert(number);
+                }
+                result
+            }),
+            Err(error) => Box::pin(ready(Err(error))),
+        }
+    }
+
+    fn respond(&self, to: &Sender, message: &Message) -> Result<(), AdapterError> {
+        let place = self.place()?;
+        let outcome = Outcome::count(place.inbox.clone());
+        if to.via == via::STREAM {
+            let post = place.entry(message, None)?;
+            return self.link.publish(Publication { post, outcome });
+        }
+        // Who does not say who it is cannot be answered.
+        let Some(node) = &to.node else {
+            outcome.forget();
+            return Ok(());
+        };
+        let channel = [&place.common, node.as_str().as_bytes(), b"#"].concat().into();
+        let post = place.post(channel, place.encoder.message_msgpack(message)?);
+        self.link.publish(Publication { post, outcome })
+    }
+
+    fn membership(&self) -> Membership {
+        match self.settings.version {
+            StreamsVersion::V0_3 => Membership::Broker,
+            StreamsVersion::V0_2 => Membership::Heartbeat(self.settings.heartbeat),
+        }
+    }
+
+    fn others(&self) -> BoxFuture<'static, Result<Others, AdapterError>> {
+        let asking = self.asking();
+        Box::pin(async {
+            let (place, publisher) = asking?;
+            let [servers] = place.subscribers(&publisher, [&place.common]).await?;
+            Ok(Others::Count(servers.saturating_sub(1)))
+        })
+    }
+
+    fn loops_back(&self, message: &Message) -> bool {
+        self.history.is_some() && message.is_command()
+    }
+
+    /// All servers must be like this one. With version 0.2 nobody knows what the others are.
+    fn supports(&self, _query: Query) -> BoxFuture<'static, bool> {
+        if self.settings.version == StreamsVersion::V0_2 {
+            return Box::pin(ready(false));
+        }
+        let asking = self.asking();
+        Box::pin(async {
+            let Ok((place, publisher)) = asking else { return false };
+            let counted = place.subscribers(&publisher, [&place.common, &place.patio]).await;
+            counted.is_ok_and(|[servers, own]| servers == own)
+        })
+    }
+
+    fn requests_timeout(&self) -> Duration {
+        self.settings.requests_timeout
+    }
+
+    fn recovery(&self) -> Option<&dyn Recovery> {
+        self.history.as_ref().map(|_| self as &dyn Recovery)
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        self.leave()
+    }
+}
+
+impl Recovery for StreamsBroker {
+    fn persist(&self, session: SessionRecord) {
+        let (Ok(place), Some(history)) = (self.place(), &self.history) else { return };
+        let post = Post::Keep {
+            key: history.key(&session.pid).into(),
+            value: write_session(&session).into(),
+            time: history.max_disconnection,
+        };
+        let outcome = Outcome::count(place.inbox.clone());
+        if self.link.publish(Publication { post, outcome }).is_err() {
+            place.inbox.publish_failed();
+        }
+    }
+
+    fn restore(&self, pid: &str, offset: &str) -> BoxFuture<'static, Option<Restored>> {
+        let (Ok(publisher), Some(history)) = (self.link.publisher(), self.history.clone()) else {
+            return Box::pin(ready(None));
+        };
+        let (pid, offset) = (pid.to_owned(), offset.to_owned());
+        Box::pin(async move {
+            let restored = history.restore(&publisher, &pid, &offset).await;
+            restored
+                .inspect_err(|error| tracing::debug!(%error, "a session cannot be restored"))
+                .ok()
+                .flatten()
+        })
+    }
+
+    fn replay(&self, cursor: &Offset, rooms: &[Room]) -> BoxFuture<'static, Option<Replayed>> {
+        let (Ok(publisher), Some(history)) = (self.link.publisher(), self.history.clone()) else {
+            return Box::pin(ready(None));
+        };
+        let (cursor, rooms) = (cursor.clone(), rooms.to_vec());
+        Box::pin(async move {
+            let replayed = history.replay(&publisher, &cursor, &rooms).await;
+            replayed.inspect_err(|error| tracing::debug!(%error, "the history cannot be read")).ok().flatten()
+        })
+    }
+}
+
+impl Drop for StreamsBroker {
+    fn drop(&mut self) {
+        drop(self.leave());
+    }
+}
+
+impl Place {
+    fn itself(&self) -> Sender {
+        Sender { node: Some(self.encoder.node.clone()), via: via::STREAM }
+    }
+
+    fn next_number(&self) -> u64 {
+        self.last_number.fetch_add(1, SeqCst) + 1
+    }
+
+    fn publish(&self, message: &Message, outcome: Outcome, number: Option<u64>) -> Result<(), AdapterError> {
+        let post = match (self.settings.version, message) {
+            (_, Message::CountSockets { .. } | Message::AllRooms { .. }) => {
+                self.encoder.message_msgpack(message).map(|payload| self.post(self.patio.clone(), payload))
+            }
+            (
+                StreamsVersion::V0_3,
+                Message::Broadcast { request: Some(_), .. }
+                | Message::FetchSockets { .. }
+                | Message::ServerSideEmit { .. },
+            ) => self.encoder.message_msgpack(message).map(|payload| self.post(self.common.clone(), payload)),
+            _ => self.entry(message, number),
+        };
+        match post {
+            Ok(post) => self.link.publish(Publication { post, outcome }),
+            Err(error) => {
+                outcome.forget();
+                Err(error)
+            }
+        }
+    }
+
+    fn post(&self, channel: Bytes, payload: Bytes) -> Post {
+        match self.settings.sharded_pub_sub {
+            true => Post::ShardPublish { channel, payload },
+            false => Post::Publish { channel, payload },
+        }
+    }
+
+    fn entry(&self, message: &Message, number: Option<u64>) -> Result<Post, AdapterError> {
+        let cluster::Fields { kind, data } = self.encoder.fields(message)?;
+        let mut fields = vec![
+            ("uid", Bytes::copy_from_slice(self.encoder.node.as_str().as_bytes())),
+            ("nsp", Bytes::copy_from_slice(self.encoder.namespace.as_bytes())),
+            ("type", kind.to_string().into()),
+        ];
+        fields.extend(data.map(|data| ("data", data.into())));
+        fields.extend(number.map(|number| (NUMBER, number.to_string().into())));
+        Ok(Post::Append { stream: self.stream.clone(), max_len: self.settings.max_len, fields })
+    }
+
+    fn subscription<'a>(&self, name: &'a [u8]) -> Subscription<'a> {
+        match self.settings.sharded_pub_sub {
+            true => Subscription::shard(name),
+            false => Subscription::channel(name),
+        }
+    }
+
+    async fn subscribers<const N: usize>(
+        &self,
+        publisher: &Publisher,
+        channels: [&[u8]; N],
+    ) -> Result<[usize; N], AdapterError> {
+        Ok(match self.settings.sharded_pub_sub {
+            true => publisher.shard_subscribers(channels).await?,
+            false => publisher.subscribers(channels).await?,
+        })
+    }
+
+    fn read(&self, payload: &Bytes) -> Result<(), Garbage> {
+        if payload.len() > self.settings.max_message_bytes {
+            return Err(Garbage::Size);
+        }
+        let read = cluster::read_message(payload, &self.encoder.namespace, |id| self.inbox.waits_for(id))?;
+        if let Some(cluster::Read { node, message: Some(message) }) = read {
+            let sender = Sender { node, via: via::PUB_SUB };
+            self.inbox.deliver(Incoming { sender, offset: None, message });
+        }
+        Ok(())
+    }
+
+    /// An entry of the stream that is for this namespace.
+    pub(super) fn receive_entry(&self, entry: &Entry) {
+        if let Err(garbage) = self.read_entry(entry) {
+            self.inbox.garbage(&garbage);
+        }
+    }
+
+    fn read_entry(&self, entry: &Entry) -> Result<(), Garbage> {
+        let text = |name| entry.field(name).map(|value| String::from_utf8_lossy(value));
+        let uid = text("uid");
+        if uid.as_deref() == Some(self.encoder.node.as_str()) && self.was_given_back(text(NUMBER).as_deref())
+        {
+            return Ok(());
+        }
+        let data = entry.field("data");
+        if data.is_some_and(|data| data.len() > self.settings.max_message_bytes) {
+            return Err(Garbage::Size);
+        }
+        let kind = text("type").ok_or(Garbage::Field("type"))?;
+        let waits_for = |id: &_| self.inbox.waits_for(id);
+        let cluster::Read { node, message } = cluster::read_fields(uid.as_deref(), &kind, data, waits_for)?;
+        let Some(message) = message else { return Ok(()) };
+        let offset = match &message {
+            Message::Broadcast { options, request: None, .. } if self.records && !options.flags.volatile => {
+                offset_of(&entry.id)
+            }
+            _ => None,
+        };
+        self.inbox.deliver(Incoming { sender: Sender { node, via: via::STREAM }, offset, message });
+        Ok(())
+    }
+
+    /// Whether this own entry was delivered already, when nobody knew whether Redis has it.
+    fn was_given_back(&self, number: Option<&str>) -> bool {
+        let Some(number) = number.and_then(|number| number.parse::<u64>().ok()) else { return false };
+        let mut given_back = self.given_back.lock();
+        if given_back.is_empty() {
+            return false;
+        }
+        given_back.retain(|other| number.saturating_sub(*other) < UNDER_WAY);
+        given_back.remove(&number)
+    }
+
+    /// Entries may have left the stream before this server had read them.
+    pub(super) fn missed_history(&self) {
+        self.inbox.missed_history();
+    }
+}
+
+impl Route for Place {
+    fn receive(&self, _channel: &[u8], payload: Bytes) {
+        if let Err(garbage) = self.read(&payload) {
+            self.inbox.garbage(&garbage);
+        }
+    }
+}

@@ -46,11 +46,12 @@ export function bytesOf(value) {
   if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
 }
 
-/** JSON with sorted keys and with bytes as <hex>, in which undefined stays visible. */
+/** JSON with sorted keys and with bytes as <hex>, in which undefined and dates stay visible. */
 export function canonical(value) {
   if (value === undefined) return "undefined";
   const bytes = bytesOf(value);
   if (bytes) return `<${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}>`;
+  if (value instanceof Date) return `<date ${value.getTime()}>`;
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
   const keys = Object.keys(value).sort();

@@ -1,6 +1,7 @@
 // A Node server of a cluster, told on stdin what to do: one JSON object in a line, {id, op, …}. It answers with {id, result}
 // or {id, error}, and tells {heard} of what other servers sent to it. The same words move e2e/src/bin/cluster_node.
 
+import { once } from "node:events";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -15,7 +16,13 @@ const { values: flags } = parseArgs({
 });
 
 const [publisher, subscriber] = [new Redis(flags.redis), new Redis(flags.redis)];
+// Once it subscribes, ioredis may no more ask whether Redis is ready.
+await Promise.all([publisher, subscriber].map((client) => once(client, "ready")));
 const { key } = flags;
+const sharded = (subscriptionMode) =>
+  require("@socket.io/redis-adapter").createShardedAdapter(publisher, subscriber, { channelPrefix: key, subscriptionMode });
+const streams = (name) =>
+  require(name).createAdapter(publisher, { streamName: key, channelPrefix: key, heartbeatInterval: 500 });
 const adapters = {
   8: () => require("@socket.io/redis-adapter").createAdapter(publisher, subscriber, { key }),
   "8 specific": () =>
@@ -23,6 +30,11 @@ const adapters = {
       key,
       publishOnSpecificResponseChannel: true,
     }),
+  "sharded static": () => sharded("static"),
+  "sharded dynamic": () => sharded("dynamic"),
+  "sharded dynamic-private": () => sharded("dynamic-private"),
+  "streams 0.3": () => streams("@socket.io/redis-streams-adapter"),
+  "streams 0.2": () => streams("redis-streams-adapter-0.2"),
   7: () => require("redis-adapter-7").createAdapter(publisher, subscriber, { key }),
 };
 const http = createServer();

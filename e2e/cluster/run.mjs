@@ -11,8 +11,9 @@ import { Manager } from "socket.io-client-4";
 import { ok, same, within } from "../peer.mjs";
 import * as checks from "./checks.mjs";
 import { deferred, startRedis, startServer } from "./servers.mjs";
-import { cells, KINDS, VERSIONS } from "./table.mjs";
+import { cells, KINDS } from "./table.mjs";
 import { untag } from "./values.mjs";
+import { VERSIONS } from "./versions.mjs";
 
 const require = createRequire(import.meta.url);
 const { values: flags } = parseArgs({
@@ -47,10 +48,22 @@ class Cluster {
           cluster.clients.push(Object.assign(client, { letter }));
         }
       }
+    await cluster.warmUp();
     cluster.redis = new Redis(redis);
     cluster.own = await startServer("Patio's emitter", flags.server, [...settings, "--emitter"]);
     cluster.emitters = { ...emitters(cluster.redis, key), "Patio's emitter": cluster.own.do };
     return cluster;
+  }
+
+  /** Node's reader of a stream misses what comes between two of its commands until it has read something. */
+  async warmUp() {
+    for (const [n, { do: act }] of this.servers.entries())
+      for (const nsp of ["/", "/chat#é"]) {
+        const meant = this.clients.filter((client) => client.nsp === nsp);
+        const arrived = Promise.all(meant.map((client) => client.fence(-1 - n)));
+        const repeat = setInterval(() => act("emit", { nsp, event: "fence", args: [-1 - n] }), 50);
+        await arrived.finally(() => clearInterval(repeat));
+      }
   }
 
   /** A client of a server, in these rooms. */
@@ -71,7 +84,11 @@ class Cluster {
     });
     client.fence = (number) => within(fenceOf(number).promise, `fence for ${who} in ${nsp}`, 5_000);
     await within(
-      new Promise((resolve, reject) => socket.on("connect", resolve).on("connect_error", reject)),
+      new Promise((resolve, reject) => {
+        socket.on("connect", resolve).on("connect_error", ({ message, description }) => {
+          reject(new Error(`${who}: ${message}: ${description?.message}`));
+        });
+      }),
       `connection of ${who}`,
     );
     client.id = socket.id;

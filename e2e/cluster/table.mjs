@@ -3,10 +3,10 @@
 
 import * as checks from "./checks.mjs";
 import { values } from "./values.mjs";
+import { CLASSIC, VERSIONS } from "./versions.mjs";
 
 /** Two servers of each kind are in every cluster. */
 export const KINDS = ["node", "patio"];
-export const VERSIONS = ["8", "8 specific", "7"];
 
 const EMITTERS = ["Patio's emitter", "redis-emitter 5.1", "socket.io-emitter 3.2"];
 
@@ -26,7 +26,9 @@ const OPERATIONS = [
 function without({ version, from, to, operation, argument }) {
   if (argument === "undefined" && ["patio", "Patio's emitter"].includes(from)) return "what Patio sends has null where Node has undefined";
   if (operation === "count" && argument === "sockets" && from === "node") return "Node cannot count sockets";
+  if (operation === "count" && argument === "rooms" && !CLASSIC.includes(version)) return "Node's newer adapters cannot list the rooms of all";
   if (!EMITTERS.includes(from)) return;
+  if (from !== "Patio's emitter" && !CLASSIC.includes(version)) return "this emitter knows only the classic adapter";
   if (from === "redis-emitter 5.1" && version === "7" && to === "node" && argument === "date" && operation === "value")
     return "notepack 2 of version 7 does not read the dates of redis-emitter 5";
   if (["ask", "acks", "consult", "fetch", "count"].includes(operation)) return "an emitter gets no answers";

@@ -1,10 +1,11 @@
-//! Emits to the clients of a cluster from a process that is no server of it: `@socket.io/redis-emitter`.
+//! Emits to the clients of a cluster from a process that is no server of it: `@socket.io/redis-emitter`, and the same for
+//! sharded pub/sub and streams.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use futures_core::future::BoxFuture;
 use patio_adapter::{
-    AdapterError, BroadcastOptions, IntoRooms, NodeId, Payload,
+    AdapterError, BroadcastOptions, IntoRooms, Payload,
     cluster::{Message, message::SERVER_SIDE_RESERVED},
 };
 use patio_proto::{decode::RESERVED_EVENTS, payload::EncodeError};
@@ -12,17 +13,16 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::{
-    ConnectOptions, Dialect,
-    channels::{Channels, DEFAULT_KEY},
+    ConnectOptions, PubSub,
     client::{Client, CommandError, ConnectError, Post, Publisher},
-    wire::classic::Encoder,
 };
 
-/// The name by which emitters go among servers.
-const NAME: &str = "emitter";
-
-/// Emits to the clients of all servers that use [`PubSub`](crate::PubSub) or `@socket.io/redis-adapter`: from a worker, a
-/// cron job, an API that has no Socket.IO server. `Emitter` of `@socket.io/redis-emitter`.
+/// Emits to the clients of all servers of a cluster: from a worker, a cron job, an API that has no Socket.IO server.
+/// `Emitter` of `@socket.io/redis-emitter`.
+///
+/// [`Emitter::new`] is for servers that use [`PubSub`](crate::PubSub) or `@socket.io/redis-adapter`, with Node's defaults.
+/// For others, the builder of their adapter makes it: [`PubSubBuilder::emitter`](crate::PubSubBuilder::emitter),
+/// [`ShardedBuilder::emitter`](crate::ShardedBuilder::emitter), [`StreamsBuilder::emitter`](crate::StreamsBuilder::emitter).
 ///
 /// Clones share one connection, which is made when it is first needed. The call that finds it lost fails, and the next one
 /// makes it anew. Each waits until Redis has taken the message, 5 s at most; how many servers hear it, nobody knows.
@@ -40,11 +40,19 @@ const NAME: &str = "emitter";
 #[must_use = "nothing happens before `emit` or another operation"]
 pub struct Emitter {
     connection: Arc<Connection>,
-    key: Arc<str>,
-    dialect: Dialect,
+    medium: Arc<dyn Medium>,
     namespace: Arc<str>,
     options: BroadcastOptions,
 }
+
+/// How a cluster is told something by somebody who is no server of it.
+pub(crate) trait Medium: Send + Sync + 'static {
+    /// The message, for a namespace.
+    fn post(&self, namespace: &str, message: &Message) -> Result<Post, AdapterError>;
+}
+
+/// The name by which emitters go among servers.
+pub(crate) const NAME: &str = "emitter";
 
 /// The one connection, if there is one.
 struct Connection {
@@ -65,7 +73,7 @@ pub enum EmitterError {
     /// There is no connection to Redis.
     #[error(transparent)]
     Connect(ConnectError),
-    /// Redis did not take the message, or not in time; or servers of this [`Dialect`] do not know it.
+    /// Redis did not take the message, or not in time; or servers of this [`Dialect`](crate::Dialect) do not know it.
     #[error(transparent)]
     Publish(AdapterError),
 }
@@ -74,26 +82,16 @@ impl Emitter {
     /// An emitter to everyone in the main namespace, over the Redis server at a [URL](ConnectOptions::url) or as
     /// [`ConnectOptions`] say. Error: the options are none.
     pub fn new(options: impl Into<ConnectOptions>) -> Result<Self, ConnectError> {
-        let connection = Connection { client: Client::new(&options.into())?, publisher: Mutex::new(None) };
-        Ok(Self {
-            connection: Arc::new(connection),
-            key: DEFAULT_KEY.into(),
-            dialect: Dialect::default(),
+        PubSub::builder(options).emitter()
+    }
+
+    pub(crate) fn over(client: Client, medium: impl Medium) -> Self {
+        Self {
+            connection: Arc::new(Connection { client, publisher: Mutex::new(None) }),
+            medium: Arc::new(medium),
             namespace: "/".into(),
             options: BroadcastOptions::everyone(),
-        })
-    }
-
-    /// What all channels of the servers begin with. Default: `socket.io`. `key` in Node.
-    pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
-        self.key = key.into();
-        self
-    }
-
-    /// The version of the oldest server. Default: [`Dialect::V8`].
-    pub fn dialect(mut self, dialect: Dialect) -> Self {
-        self.dialect = dialect;
-        self
+        }
     }
 
     /// Everyone in another namespace; a slash in front is added where it is missing. `of(namespace)` in Socket.IO.
@@ -134,30 +132,24 @@ impl Emitter {
     /// serialised, Redis. `emit(event, ...args)` in Socket.IO.
     pub async fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), EmitterError> {
         let payload = payload(event, data, &RESERVED_EVENTS)?;
-        let Self { options, .. } = self;
-        if options.is_nobody() {
-            return Ok(());
-        }
-        let channel = self.channels().broadcast(options);
-        self.publish(channel, self.encoder().broadcast(&payload, options).map_err(EmitterError::Publish)?)
-            .await
+        self.send(Message::Broadcast { payload, options: self.options.clone(), request: None }).await
     }
 
     /// Makes the chosen sockets join rooms. `socketsJoin(rooms)` in Socket.IO.
     pub async fn sockets_join(&self, rooms: impl IntoRooms) -> Result<(), EmitterError> {
         let rooms = rooms.into_rooms().into_vec();
-        self.request(Message::Join { options: self.options.clone(), rooms }).await
+        self.send(Message::Join { options: self.options.clone(), rooms }).await
     }
 
     /// Makes the chosen sockets leave rooms. `socketsLeave(rooms)` in Socket.IO.
     pub async fn sockets_leave(&self, rooms: impl IntoRooms) -> Result<(), EmitterError> {
         let rooms = rooms.into_rooms().into_vec();
-        self.request(Message::Leave { options: self.options.clone(), rooms }).await
+        self.send(Message::Leave { options: self.options.clone(), rooms }).await
     }
 
     /// Disconnects the chosen sockets; with `close`, closes their connections. `disconnectSockets(close)` in Socket.IO.
     pub async fn disconnect_sockets(&self, close: bool) -> Result<(), EmitterError> {
-        self.request(Message::Disconnect { options: self.options.clone(), close }).await
+        self.send(Message::Disconnect { options: self.options.clone(), close }).await
     }
 
     /// Sends an event to the servers themselves, whatever rooms were chosen. Errors: a name that servers use among themselves
@@ -168,34 +160,22 @@ impl Emitter {
         data: &T,
     ) -> Result<(), EmitterError> {
         let payload = payload(event, data, &SERVER_SIDE_RESERVED)?;
-        let bytes = self.encoder().request(&Message::ServerSideEmit { payload, request: None });
-        let bytes = bytes.map_err(EmitterError::Publish)?;
-        self.publish(self.channels().requests, bytes).await
+        self.publish(&Message::ServerSideEmit { payload, request: None }).await
     }
 
-    async fn request(&self, message: Message) -> Result<(), EmitterError> {
+    async fn send(&self, command: Message) -> Result<(), EmitterError> {
         if self.options.is_nobody() {
             return Ok(());
         }
-        let bytes = self.encoder().request(&message).map_err(EmitterError::Publish)?;
-        self.publish(self.channels().requests, bytes).await
+        self.publish(&command).await
     }
 
-    fn channels(&self) -> Channels {
-        Channels::new(&self.key, &self.namespace, &NodeId::new(NAME))
-    }
-
-    fn encoder(&self) -> Encoder {
-        Encoder {
-            node: NodeId::new(NAME),
-            namespace: self.namespace.as_ref().to_owned(),
-            dialect: self.dialect,
-        }
-    }
-
-    async fn publish(&self, channel: Bytes, payload: Bytes) -> Result<(), EmitterError> {
-        let publisher = self.connection.publisher().await.map_err(EmitterError::Connect)?;
-        let post = Post::Publish { channel, payload };
+    async fn publish(&self, message: &Message) -> Result<(), EmitterError> {
+        let post = self.medium.post(&self.namespace, message).map_err(EmitterError::Publish)?;
+        // Boxed as in `Client::in_time`.
+        let connecting: BoxFuture<'_, Result<Publisher, ConnectError>> =
+            Box::pin(self.connection.publisher());
+        let publisher = connecting.await.map_err(EmitterError::Connect)?;
         let published: Result<(), CommandError> =
             publisher.publish(std::iter::once(&post)).await.and_then(|results| results.into_iter().collect());
         if let Err(error) = published {

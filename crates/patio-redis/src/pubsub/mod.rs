@@ -7,14 +7,19 @@ use std::{
     time::Duration,
 };
 
-use patio_adapter::{Adapter, AdapterFactory, Cluster, Local, Watcher, options::DEFAULT_TIMEOUT};
+use patio_adapter::{
+    Adapter, AdapterError, AdapterFactory, Cluster, Local, NodeId, Watcher, cluster::Message,
+    options::DEFAULT_TIMEOUT,
+};
 
 use self::broker::PubSubBroker;
 use crate::{
-    ConnectOptions, Dialect,
-    channels::DEFAULT_KEY,
-    client::{Client, ConnectError},
+    ConnectOptions, Dialect, Emitter,
+    channels::{Channels, DEFAULT_KEY},
+    client::{Client, ConnectError, Post},
+    emitter::{self, Medium},
     link::Link,
+    wire::classic::Encoder,
 };
 
 /// The most bytes of a message that is read, unless told otherwise.
@@ -128,8 +133,29 @@ impl PubSubBuilder {
         Ok(self.over(client))
     }
 
+    /// An [`Emitter`] to the clients of such a cluster; what concerns only servers means nothing to it. It connects when it is
+    /// first used. Error: the options are none.
+    pub fn emitter(self) -> Result<Emitter, ConnectError> {
+        Ok(Emitter::over(Client::new(&self.options)?, self.settings))
+    }
+
     fn over(self, client: Client) -> PubSub {
         PubSub { link: Link::new(client), settings: Arc::new(self.settings) }
+    }
+}
+
+impl Medium for Settings {
+    fn post(&self, namespace: &str, message: &Message) -> Result<Post, AdapterError> {
+        let node = NodeId::new(emitter::NAME);
+        let channels = Channels::new(&self.key, namespace, &node);
+        let encoder = Encoder { node, namespace: namespace.to_owned(), dialect: self.dialect };
+        let (channel, payload) = match message {
+            Message::Broadcast { payload, options, request: None } => {
+                (channels.broadcast(options), encoder.broadcast(payload, options)?)
+            }
+            message => (channels.requests, encoder.request(message)?),
+        };
+        Ok(Post::Publish { channel, payload })
     }
 }
 

@@ -88,7 +88,12 @@ impl Broker for ShardedBroker {
             let Settings { channel_prefix, mode, max_message_bytes, .. } = &*self.settings;
             Arc::new(Place {
                 link: self.link.clone(),
-                channels: Channels::new(channel_prefix, &self.namespace, &self.node, *mode),
+                channels: Channels::new(
+                    channel_prefix,
+                    &self.namespace,
+                    &self.node,
+                    mode.unwrap_or_default(),
+                ),
                 encoder: Encoder {
                     node: self.node.clone(),
                     namespace: self.namespace.clone(),

@@ -8,15 +8,21 @@ use std::{
     time::Duration,
 };
 
-use patio_adapter::{Adapter, AdapterFactory, Cluster, Local, Watcher, options::DEFAULT_TIMEOUT};
+use patio_adapter::{
+    Adapter, AdapterError, AdapterFactory, Cluster, Local, NodeId, Watcher, cluster::Message,
+    options::DEFAULT_TIMEOUT,
+};
+use patio_proto::msgpack;
 
-use self::broker::ShardedBroker;
+use self::{broker::ShardedBroker, channels::Channels};
 use crate::{
-    ConnectOptions,
+    ConnectOptions, Emitter,
     channels::DEFAULT_KEY,
-    client::{Client, ConnectError},
+    client::{Client, ConnectError, Post},
+    emitter::{self, Medium},
     link::Link,
     pubsub::MAX_MESSAGE_BYTES,
+    wire::cluster::Encoder,
 };
 
 /// The adapter that speaks what `createShardedAdapter` of `@socket.io/redis-adapter` speaks: sharded pub/sub (Redis 7 and
@@ -67,7 +73,8 @@ pub enum SubscriptionMode {
 #[derive(Clone, Debug)]
 struct Settings {
     channel_prefix: String,
-    mode: SubscriptionMode,
+    /// `None`: nobody said. Servers take the default, emitters what all modes hear.
+    mode: Option<SubscriptionMode>,
     requests_timeout: Duration,
     max_message_bytes: usize,
 }
@@ -83,7 +90,7 @@ impl Sharded {
     pub fn builder(options: impl Into<ConnectOptions>) -> ShardedBuilder {
         let settings = Settings {
             channel_prefix: DEFAULT_KEY.into(),
-            mode: SubscriptionMode::default(),
+            mode: None,
             requests_timeout: DEFAULT_TIMEOUT,
             max_message_bytes: MAX_MESSAGE_BYTES,
         };
@@ -101,7 +108,7 @@ impl ShardedBuilder {
     /// To which channels this server listens, and on which it sends. Default: [`SubscriptionMode::Dynamic`].
     /// `subscriptionMode` in Node.
     pub fn subscription_mode(mut self, mode: SubscriptionMode) -> Self {
-        self.settings.mode = mode;
+        self.settings.mode = Some(mode);
         self
     }
 
@@ -133,6 +140,13 @@ impl ShardedBuilder {
         Ok(self.over(client))
     }
 
+    /// An [`Emitter`] to the clients of such a cluster, which no package for Node is. Without a
+    /// [mode](Self::subscription_mode) it sends everything to all servers, which those of every mode hear; with one, to a
+    /// room's own channel. It connects when it is first used. Error: the options are none.
+    pub fn emitter(self) -> Result<Emitter, ConnectError> {
+        Ok(Emitter::over(self.client()?, self.settings))
+    }
+
     fn client(&self) -> Result<Client, ConnectError> {
         if self.options.resp2 {
             return Err(ConnectError::invalid("sharded pub/sub needs RESP3"));
@@ -142,6 +156,20 @@ impl ShardedBuilder {
 
     fn over(self, client: Client) -> Sharded {
         Sharded { link: Link::new(client), settings: Arc::new(self.settings) }
+    }
+}
+
+impl Medium for Settings {
+    fn post(&self, namespace: &str, message: &Message) -> Result<Post, AdapterError> {
+        let node = NodeId::new(emitter::NAME);
+        let mode = self.mode.unwrap_or(SubscriptionMode::Static);
+        let channels = Channels::new(&self.channel_prefix, namespace, &node, mode);
+        let channel = match message {
+            Message::Broadcast { options, .. } => channels.broadcast(options),
+            _ => channels.common,
+        };
+        let encoder = Encoder::of_emitter(namespace, msgpack::Dialect::Notepack3);
+        Ok(Post::ShardPublish { channel, payload: encoder.message(message)? })
     }
 }
 

@@ -23,9 +23,9 @@ use patio_adapter::{
 use patio_proto::msgpack;
 
 use super::{
-    Settings, StreamsVersion,
+    NUMBER, Settings, StreamsVersion,
     history::{History, offset_of, write_session},
-    stream_of,
+    names::stream_of,
     tail::Tail,
 };
 use crate::{
@@ -43,9 +43,6 @@ mod via {
     pub(super) const PUB_SUB: u8 = 0;
     pub(super) const STREAM: u8 = 1;
 }
-
-/// The field of our own entries by which they are known again, which others ignore.
-const NUMBER: &str = "patio";
 
 /// As many entries may be under way at once: what is further back has come, or never will.
 const UNDER_WAY: u64 = 100_000;
@@ -68,7 +65,6 @@ pub(super) struct Place {
     settings: Arc<Settings>,
     encoder: Encoder,
     inbox: Inbox,
-    stream: Bytes,
     /// `socket.io#/nsp#`: questions to all servers.
     common: Bytes,
     /// `socket.io#/nsp#uid#`: answers to this server.
@@ -136,7 +132,7 @@ impl Broker for StreamsBroker {
 
     fn open(&self, inbox: Inbox) -> BoxFuture<'static, Result<(), AdapterError>> {
         let place = self.place.get_or_init(|| {
-            let Settings { channel_prefix, stream_name, stream_count, .. } = &*self.settings;
+            let Settings { channel_prefix, .. } = &*self.settings;
             let common = format!("{channel_prefix}#{}#", self.namespace);
             Arc::new(Place {
                 link: self.link.clone(),
@@ -148,7 +144,6 @@ impl Broker for StreamsBroker {
                     packets_have_nsp: false,
                 },
                 inbox,
-                stream: stream_of(stream_name, *stream_count, &self.namespace),
                 own: format!("{common}{}#", self.node).into(),
                 common: common.into(),
                 patio: format!("{channel_prefix}-patio#{}#", self.namespace).into(),
@@ -208,7 +203,7 @@ impl Broker for StreamsBroker {
         let place = self.place()?;
         let outcome = Outcome::count(place.inbox.clone());
         if to.via == via::STREAM {
-            let post = place.entry(message, None)?;
+            let post = place.settings.append(&place.encoder, message, None)?;
             return self.link.publish(Publication { post, outcome });
         }
         // Who does not say who it is cannot be answered.
@@ -217,7 +212,7 @@ impl Broker for StreamsBroker {
             return Ok(());
         };
         let channel = [&place.common, node.as_str().as_bytes(), b"#"].concat().into();
-        let post = place.post(channel, place.encoder.message_msgpack(message)?);
+        let post = place.settings.publish(channel, place.encoder.message_msgpack(message)?);
         self.link.publish(Publication { post, outcome })
     }
 
@@ -323,17 +318,14 @@ impl Place {
     }
 
     fn publish(&self, message: &Message, outcome: Outcome, number: Option<u64>) -> Result<(), AdapterError> {
-        let post = match (self.settings.version, message) {
-            (_, Message::CountSockets { .. } | Message::AllRooms { .. }) => {
-                self.encoder.message_msgpack(message).map(|payload| self.post(self.patio.clone(), payload))
-            }
-            (
-                StreamsVersion::V0_3,
-                Message::Broadcast { request: Some(_), .. }
-                | Message::FetchSockets { .. }
-                | Message::ServerSideEmit { .. },
-            ) => self.encoder.message_msgpack(message).map(|payload| self.post(self.common.clone(), payload)),
-            _ => self.entry(message, number),
+        let Self { settings, encoder, .. } = self;
+        let publish = |channel: &Bytes| {
+            encoder.message_msgpack(message).map(|payload| settings.publish(channel.clone(), payload))
+        };
+        let post = match message {
+            Message::CountSockets { .. } | Message::AllRooms { .. } => publish(&self.patio),
+            _ if settings.goes_by_pub_sub(message) => publish(&self.common),
+            _ => settings.append(encoder, message, number),
         };
         match post {
             Ok(post) => self.link.publish(Publication { post, outcome }),
@@ -342,25 +334,6 @@ impl Place {
                 Err(error)
             }
         }
-    }
-
-    fn post(&self, channel: Bytes, payload: Bytes) -> Post {
-        match self.settings.sharded_pub_sub {
-            true => Post::ShardPublish { channel, payload },
-            false => Post::Publish { channel, payload },
-        }
-    }
-
-    fn entry(&self, message: &Message, number: Option<u64>) -> Result<Post, AdapterError> {
-        let cluster::Fields { kind, data } = self.encoder.fields(message)?;
-        let mut fields = vec![
-            ("uid", Bytes::copy_from_slice(self.encoder.node.as_str().as_bytes())),
-            ("nsp", Bytes::copy_from_slice(self.encoder.namespace.as_bytes())),
-            ("type", kind.to_string().into()),
-        ];
-        fields.extend(data.map(|data| ("data", data.into())));
-        fields.extend(number.map(|number| (NUMBER, number.to_string().into())));
-        Ok(Post::Append { stream: self.stream.clone(), max_len: self.settings.max_len, fields })
     }
 
     fn subscription<'a>(&self, name: &'a [u8]) -> Subscription<'a> {

@@ -10,20 +10,31 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use patio_adapter::{
-    Adapter, AdapterFactory, Cluster, Local, Watcher, cluster::broker::Heartbeat, options::DEFAULT_TIMEOUT,
+    Adapter, AdapterError, AdapterFactory, Cluster, Local, Watcher,
+    cluster::{Message, broker::Heartbeat},
+    options::DEFAULT_TIMEOUT,
 };
+use patio_proto::msgpack;
 
-use self::{broker::StreamsBroker, names::Names, tail::Tail};
+use self::{
+    broker::StreamsBroker,
+    names::{Names, stream_of},
+    tail::Tail,
+};
 use crate::{
-    ConnectOptions,
+    ConnectOptions, Emitter,
     channels::DEFAULT_KEY,
-    client::{Client, ConnectError},
+    client::{Client, ConnectError, Post},
+    emitter::Medium,
     link::Link,
     pubsub::MAX_MESSAGE_BYTES,
+    wire::cluster::{Encoder, Fields},
 };
 
-pub(crate) use names::stream_of;
+/// The field of our own entries by which they are known again, which others ignore.
+const NUMBER: &str = "patio";
 
 /// The adapter that speaks what `@socket.io/redis-streams-adapter` speaks: broadcasts are entries of a stream, which every
 /// server reads. A server that was cut off from Redis goes on where it was; what it missed comes late, but it comes, if the
@@ -208,6 +219,12 @@ impl StreamsBuilder {
         Ok(self.over(client))
     }
 
+    /// An [`Emitter`] to the clients of such a cluster: `@socket.io/redis-streams-emitter`. It connects when it is first
+    /// used. Error: the options are none.
+    pub fn emitter(self) -> Result<Emitter, ConnectError> {
+        Ok(Emitter::over(self.client()?, self.settings))
+    }
+
     fn client(&self) -> Result<Client, ConnectError> {
         if self.options.resp2 && self.settings.sharded_pub_sub {
             return Err(ConnectError::invalid("sharded pub/sub needs RESP3"));
@@ -225,6 +242,55 @@ impl StreamsBuilder {
             settings,
             max_disconnection: OnceLock::new(),
         }
+    }
+}
+
+impl Settings {
+    /// Where this version takes a message: the channel of all servers, or the stream.
+    fn goes_by_pub_sub(&self, message: &Message) -> bool {
+        self.version == StreamsVersion::V0_3
+            && matches!(
+                message,
+                Message::Broadcast { request: Some(_), .. }
+                    | Message::FetchSockets { .. }
+                    | Message::ServerSideEmit { .. }
+            )
+    }
+
+    fn publish(&self, channel: Bytes, payload: Bytes) -> Post {
+        match self.sharded_pub_sub {
+            true => Post::ShardPublish { channel, payload },
+            false => Post::Publish { channel, payload },
+        }
+    }
+
+    fn append(
+        &self,
+        encoder: &Encoder,
+        message: &Message,
+        number: Option<u64>,
+    ) -> Result<Post, AdapterError> {
+        let Fields { kind, data } = encoder.fields(message)?;
+        let mut fields = vec![
+            ("uid", Bytes::copy_from_slice(encoder.node.as_str().as_bytes())),
+            ("nsp", Bytes::copy_from_slice(encoder.namespace.as_bytes())),
+            ("type", kind.to_string().into()),
+        ];
+        fields.extend(data.map(|data| ("data", data.into())));
+        fields.extend(number.map(|number| (NUMBER, number.to_string().into())));
+        let stream = stream_of(&self.stream_name, self.stream_count, &encoder.namespace);
+        Ok(Post::Append { stream, max_len: self.max_len, fields })
+    }
+}
+
+impl Medium for Settings {
+    fn post(&self, namespace: &str, message: &Message) -> Result<Post, AdapterError> {
+        let encoder = Encoder::of_emitter(namespace, msgpack::Dialect::MsgpackJs);
+        if self.goes_by_pub_sub(message) {
+            let channel = format!("{}#{namespace}#", self.channel_prefix).into();
+            return Ok(self.publish(channel, encoder.message_msgpack(message)?));
+        }
+        self.append(&encoder, message, None)
     }
 }
 

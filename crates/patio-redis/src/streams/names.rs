@@ -21,7 +21,7 @@ impl Names {
 
 /// The stream that a namespace is written to. Its hash is Node's, negative numbers and all: a remainder in JavaScript keeps
 /// the sign, as in Rust.
-pub(crate) fn stream_of(name: &str, count: u32, namespace: &str) -> Bytes {
+pub(super) fn stream_of(name: &str, count: u32, namespace: &str) -> Bytes {
     if count <= 1 {
         return name.to_owned().into();
     }

@@ -27,6 +27,7 @@ use super::{
     classic::{event, first, raw, socket, string, unreadable},
     options, read_json, stringify, text,
 };
+use crate::emitter;
 
 /// The numbers of messages.
 mod number {
@@ -49,9 +50,6 @@ mod number {
     pub(super) const ALL_ROOMS: u8 = 102;
     pub(super) const ROOMS: u8 = 103;
 }
-
-/// How emitters sign, who are no servers.
-pub(crate) const EMITTER: &str = "emitter";
 
 /// Base-64 as Node writes it, and, as Node reads it, with or without its padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -77,6 +75,16 @@ pub(crate) struct Fields {
 }
 
 impl Encoder {
+    /// That of emitters, whose packets name their namespace.
+    pub(crate) fn of_emitter(namespace: &str, msgpack: msgpack::Dialect) -> Self {
+        Self {
+            node: NodeId::new(emitter::NAME),
+            namespace: namespace.to_owned(),
+            msgpack,
+            packets_have_nsp: true,
+        }
+    }
+
     /// The whole message: as JSON, or as MessagePack if it holds bytes.
     pub(crate) fn message(&self, message: &Message) -> Result<Bytes, AdapterError> {
         let (kind, data) = self.parts(message)?;
@@ -492,7 +500,7 @@ pub(crate) fn from_base64(text: &str) -> Result<Bytes, Garbage> {
 }
 
 fn node_of(uid: Option<&str>) -> Option<NodeId> {
-    uid.filter(|uid| *uid != EMITTER).map(NodeId::new)
+    uid.filter(|uid| *uid != emitter::NAME).map(NodeId::new)
 }
 
 fn message(

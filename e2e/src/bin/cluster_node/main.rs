@@ -3,11 +3,14 @@
 mod operations;
 mod tagged;
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Duration};
 
 use clap::Parser as _;
-use patio::{Namespace, Server, Socket, extract::Auth};
-use patio_redis::{Dialect, Emitter, PubSub};
+use patio::{Namespace, Server, ServerBuilder, Socket, extract::Auth};
+use patio_redis::{
+    Dialect, Emitter, PubSub, PubSubBuilder, Sharded, ShardedBuilder, Streams, StreamsBuilder,
+    StreamsVersion, SubscriptionMode,
+};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
@@ -18,7 +21,7 @@ struct Flags {
     redis: String,
     #[arg(long)]
     key: String,
-    /// Whose version it is beside: 8, "8 specific" or 7.
+    /// Whose version it is beside, as in `e2e/cluster/table.mjs`: "8", "sharded dynamic", "streams 0.3".
     #[arg(long)]
     adapter: String,
     /// Be an emitter, not a server.
@@ -39,14 +42,7 @@ async fn main() -> anyhow::Result<()> {
     if flags.emitter {
         return emitter(&flags).await;
     }
-    let redis = PubSub::builder(&flags.redis).key(flags.key);
-    let redis = match &*flags.adapter {
-        "8" => redis,
-        "8 specific" => redis.publish_on_specific_response_channel(true),
-        "7" => redis.dialect(Dialect::V7),
-        other => anyhow::bail!("there is no adapter {other}"),
-    };
-    let mut builder = Server::builder().adapter(redis.connect().await?);
+    let mut builder = adapted(&flags).await?;
     for name in ["/", "/chat#é"] {
         let namespace = Namespace::new().on_connect(greet).on_server_side("told", move |event, reply| {
             let arguments = event.to_value().map(tagged::arguments).unwrap_or_default();
@@ -74,9 +70,52 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A server that has the adapter of this version.
+async fn adapted(flags: &Flags) -> anyhow::Result<ServerBuilder> {
+    let server = Server::builder();
+    Ok(match builder(flags)? {
+        Builder::PubSub(builder) => server.adapter(builder.connect().await?),
+        Builder::Sharded(builder) => server.adapter(builder.connect().await?),
+        Builder::Streams(builder) => server.adapter(builder.connect().await?),
+    })
+}
+
+fn emitter_to(flags: &Flags) -> anyhow::Result<Emitter> {
+    Ok(match builder(flags)? {
+        Builder::PubSub(builder) => builder.emitter()?,
+        Builder::Sharded(builder) => builder.emitter()?,
+        Builder::Streams(builder) => builder.emitter()?,
+    })
+}
+
+enum Builder {
+    PubSub(PubSubBuilder),
+    Sharded(ShardedBuilder),
+    Streams(StreamsBuilder),
+}
+
+fn builder(Flags { redis, key, adapter, .. }: &Flags) -> anyhow::Result<Builder> {
+    let classic = || PubSub::builder(redis).key(key);
+    let sharded = |mode| Sharded::builder(redis).channel_prefix(key).subscription_mode(mode);
+    let streams = |version| {
+        let streams = Streams::builder(redis).stream_name(key).channel_prefix(key).version(version);
+        streams.heartbeat(Duration::from_millis(500), Duration::from_secs(10))
+    };
+    Ok(match &**adapter {
+        "8" => Builder::PubSub(classic()),
+        "8 specific" => Builder::PubSub(classic().publish_on_specific_response_channel(true)),
+        "7" => Builder::PubSub(classic().dialect(Dialect::V7)),
+        "sharded static" => Builder::Sharded(sharded(SubscriptionMode::Static)),
+        "sharded dynamic" => Builder::Sharded(sharded(SubscriptionMode::Dynamic)),
+        "sharded dynamic-private" => Builder::Sharded(sharded(SubscriptionMode::DynamicPrivate)),
+        "streams 0.3" => Builder::Streams(streams(StreamsVersion::V0_3)),
+        "streams 0.2" => Builder::Streams(streams(StreamsVersion::V0_2)),
+        other => anyhow::bail!("there is no adapter {other}"),
+    })
+}
+
 async fn emitter(flags: &Flags) -> anyhow::Result<()> {
-    let dialect = if flags.adapter == "7" { Dialect::V7 } else { Dialect::V8 };
-    let emitter = Emitter::new(&flags.redis)?.key(&*flags.key).dialect(dialect);
+    let emitter = emitter_to(flags)?;
     // Who waits for it waits for a port.
     say(&json!({ "listening": 1 }));
     let mut lines = BufReader::new(stdin()).lines();

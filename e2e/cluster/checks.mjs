@@ -199,6 +199,86 @@ async function end(cluster, { number, to, sender }, close) {
   ok(cluster.clients.every(({ socket }) => socket.connected), "a client that was not meant is disconnected");
 }
 
+/** How a client leaves the server where it was, and whether it can go on elsewhere. */
+export const returns = {
+  "after a cut": { recovers: true },
+  "after a cut while others emit": { recovers: true, busy: true },
+  "after its server closed": { recovers: true, own: "close" },
+  "after its server was killed": { recovers: false, own: "kill" },
+  "after a cut, when the stream was trimmed": { recovers: false, trim: true },
+};
+
+export async function recover(cluster, { number, argument, from, to }) {
+  const { recovers, busy, own, trim } = returns[argument];
+  const old = own ? await cluster.startAnother(from) : cluster.servers.find(({ name }) => name === `${from}-1`);
+  const [next] = cluster.servers.filter(({ name }) => name === `${to}-2`);
+  const room = `room-${number}`;
+  const guest = await cluster.connect(old, `guest-${number}`, [room]);
+  const members = async () => (await old.do("fetch", { to: [room], local: true })).length;
+  await eventually(async () => (await members()) === 1, "the guest's room");
+  const sent = new Map(cluster.servers.map(({ name }) => [name, 0]));
+  const ways = [{}, { to: [room] }, { to: [guest.id, room] }, { except: ["nobody"] }];
+  const say = async (server) => {
+    const n = sent.get(server.name) + 1;
+    sent.set(server.name, n);
+    await server.do("emit", { ...ways[n % ways.length], event: "event", args: [server.name, n] });
+  };
+  const sayAll = () => Promise.all(cluster.servers.map(say));
+  const all = () => [...sent.values()].reduce((sum, n) => sum + n, 0);
+  // One by one: a Node server gives its own events their place when Redis answers, and those of others when it reads them,
+  // so that the last event need not have the last place.
+  for (const server of cluster.servers) {
+    await say(server);
+    await within(eventually(() => guest.events.length === all(), "first events"), "first events").catch(() => {
+      same(guest.events.map(([name, n]) => [name, n]), [...sent], `the first events, up to that of ${server.name},`);
+    });
+  }
+
+  const gone = new Promise((resolve) => guest.socket.on("disconnect", resolve));
+  if (own) await old.end(own === "kill");
+  else guest.socket.io.engine.close();
+  await within(gone, "end of the connection");
+  if (!own) await eventually(async () => (await members()) === 0, "goodbye");
+  for (let n = 0; n < 5; n++) await sayAll();
+  // Behind what came before, on each server's own connection.
+  for (const server of cluster.servers) await server.do("servers");
+  if (trim) await cluster.redis.xtrim(cluster.key, "MAXLEN", 0);
+  let isBusy = busy;
+  const meanwhile = (async () => {
+    while (isBusy) await sayAll();
+  })();
+
+  guest.socket.io.uri = next.url;
+  const back = new Promise((resolve, reject) => guest.socket.on("connect", resolve).on("connect_error", reject));
+  guest.socket.connect();
+  await within(back, "return");
+  for (const enough = all() + 200; busy && all() < enough; ) await new Promise(setImmediate);
+  isBusy = false;
+  await meanwhile;
+  await sayAll();
+  same(guest.socket.recovered ?? false, recovers, "recovered");
+  ok((guest.socket.id === guest.id) === recovers, "the id of the socket");
+  await eventually(() => cluster.servers.every(({ name }) => last(guest.events, name) === sent.get(name)), "the last events");
+  if (recovers) {
+    const [known] = await next.do("fetch", { to: [room], local: true });
+    same(known?.rooms, [guest.id, room].sort(), "the rooms");
+    same(known?.data, { who: guest.who }, "the data");
+    for (const { name } of cluster.servers) {
+      const got = guest.events.filter(([sender]) => sender === name).map(([, n]) => n);
+      same(got, Array.from({ length: sent.get(name) }, (_, n) => n + 1), `the events of ${name}`);
+    }
+    if (to === "patio") {
+      // Node's servers give offsets to their own events when Redis answers, to others when they read them.
+      const places = guest.events.slice(cluster.servers.length).map((event) => event.at(-1).split("-").map(Number));
+      const isOrdered = places.every(([ms, n], at) => at === 0 || ms > places[at - 1][0] || n > places[at - 1][1]);
+      ok(isOrdered, "the events came in another order than they have in the stream");
+    }
+  }
+  guest.socket.io._close();
+}
+
+const last = (events, name) => events.findLast(([sender]) => sender === name)?.[1];
+
 export async function count(cluster, { argument, sender }) {
   const clients = cluster.clients.filter(({ nsp }) => nsp === "/");
   if (argument === "servers") return same(await sender.do("servers"), 4, "the servers");

@@ -22,7 +22,12 @@ const { key } = flags;
 const sharded = (subscriptionMode) =>
   require("@socket.io/redis-adapter").createShardedAdapter(publisher, subscriber, { channelPrefix: key, subscriptionMode });
 const streams = (name) =>
-  require(name).createAdapter(publisher, { streamName: key, channelPrefix: key, heartbeatInterval: 500 });
+  require(name).createAdapter(publisher, {
+    streamName: key,
+    channelPrefix: key,
+    sessionKeyPrefix: `${key}:session:`,
+    heartbeatInterval: 500,
+  });
 const adapters = {
   8: () => require("@socket.io/redis-adapter").createAdapter(publisher, subscriber, { key }),
   "8 specific": () =>
@@ -38,7 +43,12 @@ const adapters = {
   7: () => require("redis-adapter-7").createAdapter(publisher, subscriber, { key }),
 };
 const http = createServer();
-const io = new Server(http, { adapter: adapters[flags.adapter](), pingInterval: 60_000 });
+const [, adapter, recovering] = flags.adapter.match(/^(.*?)( recovering)?$/);
+const io = new Server(http, {
+  adapter: adapters[adapter](),
+  connectionStateRecovery: recovering && {},
+  pingInterval: 60_000,
+});
 const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 
 for (const name of ["/", "/chat#é"]) {
@@ -91,6 +101,8 @@ const operations = {
       .then((answers) => ({ answers: tag(answers), missing: 0 }))
       .catch((error) => ({ answers: tag(error.responses), missing: 1 })),
   rooms: async ({ nsp }) => [...(await io.of(nsp).adapter.allRooms())].map(String).sort(),
+  // With ioredis, 0.2 sends what it keeps of sessions behind a command that waits.
+  close: () => io.close().then(() => publisher.ping()),
   servers: ({ nsp }) => io.of(nsp).adapter.serverCount(),
 };
 

@@ -25,18 +25,13 @@ const { values: flags } = parseArgs({
 });
 
 class Cluster {
+  warm = 0;
+
   static async start(redis, version) {
     const cluster = new Cluster();
-    const key = `cluster-${version}`;
-    const settings = ["--redis", redis, "--key", key, "--adapter", version];
-    const node = ["node", [new URL("node.mjs", import.meta.url).pathname, ...settings]];
-    const commands = { node, patio: [flags.server, settings] };
-    const starting = KINDS.flatMap((kind) =>
-      [1, 2].map(async (n) => {
-        const server = await startServer(kind, ...commands[kind]);
-        return Object.assign(server, { name: `${kind}-${n}` });
-      }),
-    );
+    cluster.key = `cluster-${version}`;
+    cluster.settings = ["--redis", redis, "--key", cluster.key, "--adapter", version];
+    const starting = KINDS.flatMap((kind) => [1, 2].map((n) => cluster.startServer(kind, n)));
     cluster.servers = await Promise.all(starting);
     cluster.clients = [];
     for (const server of cluster.servers)
@@ -48,22 +43,39 @@ class Cluster {
           cluster.clients.push(Object.assign(client, { letter }));
         }
       }
-    await cluster.warmUp();
+    for (const server of cluster.servers)
+      for (const nsp of ["/", "/chat#é"]) {
+        const clients = cluster.clients.filter((client) => client.nsp === nsp);
+        await cluster.warmUp(server, clients, ++cluster.warm);
+      }
     cluster.redis = new Redis(redis);
-    cluster.own = await startServer("Patio's emitter", flags.server, [...settings, "--emitter"]);
-    cluster.emitters = { ...emitters(cluster.redis, key), "Patio's emitter": cluster.own.do };
+    cluster.own = await startServer("Patio's emitter", flags.server, [...cluster.settings, "--emitter"]);
+    cluster.emitters = { ...emitters(cluster.redis, cluster.key), "Patio's emitter": cluster.own.do };
     return cluster;
   }
 
+  async startServer(kind, n) {
+    const node = ["node", [new URL("node.mjs", import.meta.url).pathname, ...this.settings]];
+    const commands = { node, patio: [flags.server, this.settings] };
+    const server = await startServer(kind, ...commands[kind]);
+    return Object.assign(server, { name: `${kind}-${n}` });
+  }
+
+  /** One more server than there usually are. */
+  async startAnother(kind) {
+    const server = await this.startServer(kind, 3);
+    const client = await this.connect(server, "first", []);
+    await this.warmUp(this.servers[0], [client], ++this.warm);
+    client.socket.io._close();
+    return server;
+  }
+
   /** Node's reader of a stream misses what comes between two of its commands until it has read something. */
-  async warmUp() {
-    for (const [n, { do: act }] of this.servers.entries())
-      for (const nsp of ["/", "/chat#é"]) {
-        const meant = this.clients.filter((client) => client.nsp === nsp);
-        const arrived = Promise.all(meant.map((client) => client.fence(-1 - n)));
-        const repeat = setInterval(() => act("emit", { nsp, event: "fence", args: [-1 - n] }), 50);
-        await arrived.finally(() => clearInterval(repeat));
-      }
+  async warmUp({ do: act }, clients, number) {
+    const { nsp } = clients[0];
+    const arrived = Promise.all(clients.map((client) => client.fence(-number)));
+    const repeat = setInterval(() => act("emit", { nsp, event: "fence", args: [-number] }), 50);
+    await arrived.finally(() => clearInterval(repeat));
   }
 
   /** A client of a server, in these rooms. */

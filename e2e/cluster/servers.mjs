@@ -39,7 +39,7 @@ export async function startRedis() {
   return { url, stop };
 }
 
-/** A server of a cluster: {kind, url, heard, do(op, how), alive(), stop()}. */
+/** A server of a cluster: {kind, url, heard, do(op, how), alive(), stop(), end(kill)}. */
 export async function startServer(kind, command, args) {
   const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
   await once(child, "spawn");
@@ -79,5 +79,14 @@ export async function startServer(kind, command, args) {
     if (signal) throw new Error(`the ${kind} server did not end: ${signal}`);
     if (code !== 0) throw new Error(`the ${kind} server ended with ${code}`);
   };
-  return { kind, url: `http://127.0.0.1:${port}`, heard, do: act, alive, stop };
+  /** Ends it before the others: as it should, or at once. */
+  const end = async (kill) => {
+    if (!kill) {
+      await act("close");
+      return stop();
+    }
+    child.kill("SIGKILL");
+    await once(child, "exit");
+  };
+  return { kind, url: `http://127.0.0.1:${port}`, heard, do: act, alive, stop, end };
 }

@@ -3,7 +3,7 @@
 
 import * as checks from "./checks.mjs";
 import { values } from "./values.mjs";
-import { CLASSIC, VERSIONS } from "./versions.mjs";
+import { CLASSIC, RECOVERING, VERSIONS } from "./versions.mjs";
 
 /** Two servers of each kind are in every cluster. */
 export const KINDS = ["node", "patio"];
@@ -11,7 +11,7 @@ export const KINDS = ["node", "patio"];
 const EMITTERS = ["Patio's emitter", "redis-emitter 5.1", "socket.io-emitter 3.2"];
 
 // Each operation is one function of checks.mjs with one argument.
-const OPERATIONS = [
+const TALK = [
   ...Object.keys(checks.audiences).map((audience) => ["emit", audience]),
   ...Object.keys(values).map((value) => ["value", value]),
   ...Object.keys(values).map((value) => ["ask", value]),
@@ -23,9 +23,12 @@ const OPERATIONS = [
   ...["rooms", "servers", "sockets"].map((what) => ["count", what]),
 ];
 
+const RETURNS = Object.keys(checks.returns).map((how) => ["recover", how]);
+
 function without({ version, from, to, operation, argument }) {
   if (argument === "undefined" && ["patio", "Patio's emitter"].includes(from)) return "what Patio sends has null where Node has undefined";
   if (operation === "count" && argument === "sockets" && from === "node") return "Node cannot count sockets";
+  if (operation === "recover" && to === "node" && argument.endsWith("while others emit")) return "Node loses what is sent at the moment of a return";
   if (operation === "count" && argument === "rooms" && !CLASSIC.includes(version)) return "Node's newer adapters cannot list the rooms of all";
   if (!EMITTERS.includes(from)) return;
   if (from !== "Patio's emitter" && !CLASSIC.includes(version)) return "this emitter knows only the classic adapter";
@@ -43,9 +46,9 @@ function without({ version, from, to, operation, argument }) {
 export function cells() {
   const all = [];
   for (const version of VERSIONS)
-    for (const from of [...KINDS, ...EMITTERS])
+    for (const from of RECOVERING.includes(version) ? KINDS : [...KINDS, ...EMITTERS])
       for (const to of KINDS)
-        for (const [operation, argument] of OPERATIONS) {
+        for (const [operation, argument] of RECOVERING.includes(version) ? RETURNS : TALK) {
           const name = `${version}: ${from} → ${to}: ${operation} ${argument}`;
           const cell = { name, version, from, to, operation, argument, number: all.length + 1 };
           all.push({ ...cell, without: without(cell) });

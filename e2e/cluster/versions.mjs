@@ -4,4 +4,6 @@
 export const CLASSIC = ["8", "8 specific", "7"];
 const SHARDED = ["sharded static", "sharded dynamic", "sharded dynamic-private"];
 const STREAMS = ["streams 0.3", "streams 0.2"];
-export const VERSIONS = [...CLASSIC, ...SHARDED, ...STREAMS];
+/** Streams, with connection state recovery on all servers. */
+export const RECOVERING = STREAMS.map((version) => `${version} recovering`);
+export const VERSIONS = [...CLASSIC, ...SHARDED, ...STREAMS, ...RECOVERING];

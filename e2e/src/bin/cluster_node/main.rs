@@ -6,7 +6,7 @@ mod tagged;
 use std::{net::Ipv4Addr, time::Duration};
 
 use clap::Parser as _;
-use patio::{Namespace, Server, ServerBuilder, Socket, extract::Auth};
+use patio::{ConnectionStateRecovery, Namespace, Server, ServerBuilder, Socket, extract::Auth};
 use patio_redis::{
     Dialect, Emitter, PubSub, PubSubBuilder, Sharded, ShardedBuilder, Streams, StreamsBuilder,
     StreamsVersion, SubscriptionMode,
@@ -28,6 +28,9 @@ struct Flags {
     #[arg(long)]
     emitter: bool,
 }
+
+/// What is added to a version whose servers have connection state recovery.
+const RECOVERING: &str = " recovering";
 
 /// What a client says when it connects.
 #[derive(Deserialize)]
@@ -72,7 +75,10 @@ async fn main() -> anyhow::Result<()> {
 
 /// A server that has the adapter of this version.
 async fn adapted(flags: &Flags) -> anyhow::Result<ServerBuilder> {
-    let server = Server::builder();
+    let mut server = Server::builder();
+    if flags.adapter.ends_with(RECOVERING) {
+        server = server.connection_state_recovery(ConnectionStateRecovery::default());
+    }
     Ok(match builder(flags)? {
         Builder::PubSub(builder) => server.adapter(builder.connect().await?),
         Builder::Sharded(builder) => server.adapter(builder.connect().await?),
@@ -99,9 +105,10 @@ fn builder(Flags { redis, key, adapter, .. }: &Flags) -> anyhow::Result<Builder>
     let sharded = |mode| Sharded::builder(redis).channel_prefix(key).subscription_mode(mode);
     let streams = |version| {
         let streams = Streams::builder(redis).stream_name(key).channel_prefix(key).version(version);
+        let streams = streams.session_key_prefix(format!("{key}:session:"));
         streams.heartbeat(Duration::from_millis(500), Duration::from_secs(10))
     };
-    Ok(match &**adapter {
+    Ok(match adapter.trim_end_matches(RECOVERING) {
         "8" => Builder::PubSub(classic()),
         "8 specific" => Builder::PubSub(classic().publish_on_specific_response_channel(true)),
         "7" => Builder::PubSub(classic().dialect(Dialect::V7)),

@@ -103,6 +103,7 @@ async fn operate(io: &Server, told: Told) -> anyhow::Result<Json> {
         "join" => chosen.sockets_join(told.rooms)?,
         "leave" => chosen.sockets_leave(told.rooms)?,
         "disconnect" => chosen.disconnect_sockets(told.close)?,
+        "close" => io.close().await,
         "fetch" => {
             let fetched = chosen.fetch_sockets().await?;
             anyhow::ensure!(fetched.missing == 0, "{} servers did not answer", fetched.missing);

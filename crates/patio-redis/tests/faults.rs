@@ -17,11 +17,13 @@ use parking_lot::Mutex;
 use patio_adapter::{
     AdapterEvent, AdapterFactory, BroadcastOptions, Payload, Room, contract::namespace::Happened,
 };
-use patio_redis::PubSub;
+use patio_redis::{PubSub, Sharded, Streams};
 use server::{Node, Redis, eventually, proxy::Proxy};
 use tokio::{task::JoinHandle, time::sleep};
 
 const SOCKET: &str = "a-socket-of-20-chars";
+/// That of the sender.
+const OWN: &str = "own-socket-with-20-c";
 
 /// A sender, a receiver, and what they went through.
 struct Experiment {
@@ -36,6 +38,28 @@ struct Experiment {
     sending: JoinHandle<()>,
 }
 
+/// Which adapter the servers have.
+type Make = fn(url: String, key: &str) -> Arc<dyn AdapterFactory>;
+
+fn pub_sub(url: String, key: &str) -> Arc<dyn AdapterFactory> {
+    Arc::new(PubSub::builder(url).key(key).build().unwrap())
+}
+
+fn sharded(url: String, key: &str) -> Arc<dyn AdapterFactory> {
+    Arc::new(Sharded::builder(url).channel_prefix(key).build().unwrap())
+}
+
+fn streams(url: String, key: &str) -> Arc<dyn AdapterFactory> {
+    Arc::new(Streams::builder(url).stream_name(key).channel_prefix(key).build().unwrap())
+}
+
+/// Whose own events come back from the stream.
+fn recovering(url: String, key: &str) -> Arc<dyn AdapterFactory> {
+    let streams = streams(url, key);
+    streams.enable_recovery(Duration::from_secs(120));
+    streams
+}
+
 /// Whose connections are broken.
 enum Behind<'a> {
     Sender(&'a Proxy),
@@ -43,14 +67,15 @@ enum Behind<'a> {
 }
 
 impl Experiment {
-    async fn start(redis: &Redis, proxy: Behind<'_>, size: usize) -> Self {
-        // Keys of their own, for those that share a Redis.
-        let (key, sender, receiver) = match &proxy {
-            Behind::Sender(proxy) => ("sender", proxy.url(), redis.url()),
-            Behind::Receiver(proxy) => ("receiver", redis.url(), proxy.url()),
+    async fn start(make: Make, redis: &Redis, proxy: Behind<'_>, size: usize) -> Self {
+        static LAST_KEY: AtomicU64 = AtomicU64::new(0);
+
+        // A key of its own, for those that share a Redis.
+        let key = &format!("experiment-{}", LAST_KEY.fetch_add(1, SeqCst));
+        let (sender, receiver) = match &proxy {
+            Behind::Sender(proxy) => (make(proxy.url(), key), make(redis.url(), key)),
+            Behind::Receiver(proxy) => (make(redis.url(), key), make(proxy.url(), key)),
         };
-        let sender = PubSub::builder(sender).key(key).connect().await.unwrap();
-        let receiver = PubSub::builder(receiver).key(key).connect().await.unwrap();
         let (last, told) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Vec::new())));
         let watched = if matches!(proxy, Behind::Sender(_)) { &sender } else { &receiver };
         let (number, news) = (last.clone(), told.clone());
@@ -58,8 +83,9 @@ impl Experiment {
             let name = if let AdapterEvent::Reconnected = event { "reconnected" } else { "failed" };
             news.lock().push((name, number.load(SeqCst)));
         }));
-        let sender = Arc::new(Node::join(&sender, "/").await);
-        let receiver = Node::join(&receiver, "/").await;
+        let sender = Arc::new(Node::join(&*sender, "/").await);
+        sender.namespace.connect(&Room::from(OWN), &[]);
+        let receiver = Node::join(&*receiver, "/").await;
         receiver.namespace.connect(&Room::from(SOCKET), &[]);
         let refused = Arc::new(Mutex::new(Vec::new()));
         let sending = tokio::spawn({
@@ -81,7 +107,11 @@ impl Experiment {
     }
 
     fn received(&self) -> Vec<u64> {
-        let log = self.receiver.namespace.socket(&Room::from(SOCKET)).unwrap().log;
+        Self::of(&self.receiver, SOCKET)
+    }
+
+    fn of(node: &Node, socket: &str) -> Vec<u64> {
+        let log = node.namespace.socket(&Room::from(socket)).unwrap().log;
         let number = |happened: Happened| match happened {
             Happened::Event { payload, .. } => payload.read_args::<(u64,)>(1).ok().map(|(number,)| number),
             _ => None,
@@ -107,6 +137,11 @@ impl Experiment {
         self.sending.abort();
         let last = self.last.load(SeqCst);
         eventually("the last number", || self.received().last() == Some(&last)).await;
+        // Whatever became of Redis, the sender's own clients got each once.
+        eventually("the sender's own events", || Self::of(&self.sender, OWN).len() as u64 >= last).await;
+        let mut own = Self::of(&self.sender, OWN);
+        own.sort_unstable();
+        assert!(own.iter().copied().eq(1..=last), "the sender's own: {own:?}");
         let received = self.received();
         assert!(received.is_sorted_by(|one, next| one < next), "doubled or out of order");
         let refused = self.refused.lock().clone();
@@ -120,26 +155,38 @@ impl Experiment {
     }
 }
 
-#[tokio::test]
-async fn a_receiver_that_is_cut_off_misses_what_is_sent_until_it_is_back() {
+/// What is missing after five cuts of the receiver.
+async fn missing_after_cuts_of_the_receiver(make: Make) -> Vec<u64> {
     let redis = Redis::start();
     let proxy = Proxy::before(redis.port).await;
-    let experiment = Experiment::start(&redis, Behind::Receiver(&proxy), 10).await;
+    let experiment = Experiment::start(make, &redis, Behind::Receiver(&proxy), 10).await;
     for round in 1..=5 {
         proxy.cut();
         experiment.told(&["failed", "reconnected"].repeat(round)).await;
         experiment.goes_on().await;
     }
     let refused = experiment.refused.clone();
-    experiment.end().await;
+    let missing = experiment.end().await;
     assert!(refused.lock().is_empty(), "the sender was not concerned");
+    missing
 }
 
 #[tokio::test]
-async fn a_sender_that_is_cut_off_counts_what_does_not_get_out() {
+async fn a_receiver_that_is_cut_off_misses_what_is_sent_until_it_is_back() {
+    assert!(!missing_after_cuts_of_the_receiver(pub_sub).await.is_empty());
+    assert!(!missing_after_cuts_of_the_receiver(sharded).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_reader_of_a_stream_that_is_cut_off_misses_nothing() {
+    assert_eq!(missing_after_cuts_of_the_receiver(streams).await, Vec::<u64>::new());
+    assert_eq!(missing_after_cuts_of_the_receiver(recovering).await, Vec::<u64>::new());
+}
+
+async fn a_sender_is_cut_off(make: Make) {
     let redis = Redis::start();
     let proxy = Proxy::before(redis.port).await;
-    let experiment = Experiment::start(&redis, Behind::Sender(&proxy), 10).await;
+    let experiment = Experiment::start(make, &redis, Behind::Sender(&proxy), 10).await;
     for round in 1..=5 {
         proxy.cut();
         experiment.told(&["failed", "reconnected"].repeat(round)).await;
@@ -153,15 +200,30 @@ async fn a_sender_that_is_cut_off_counts_what_does_not_get_out() {
 }
 
 #[tokio::test]
+async fn a_sender_that_is_cut_off_counts_what_does_not_get_out() {
+    a_sender_is_cut_off(pub_sub).await;
+    a_sender_is_cut_off(sharded).await;
+    a_sender_is_cut_off(streams).await;
+}
+
+#[tokio::test]
+async fn clients_of_a_sender_that_is_cut_off_get_their_server_s_own_events_once() {
+    a_sender_is_cut_off(recovering).await;
+}
+
+#[tokio::test]
 async fn a_stall_of_two_seconds_loses_nothing() {
     let redis = Redis::start();
     let proxy = Proxy::before(redis.port).await;
-    let sender = Experiment::start(&redis, Behind::Sender(&proxy), 10).await;
-    let receiver = Experiment::start(&redis, Behind::Receiver(&proxy), 10).await;
+    let mut experiments = Vec::new();
+    for make in [pub_sub, streams] {
+        experiments.push(Experiment::start(make, &redis, Behind::Sender(&proxy), 10).await);
+        experiments.push(Experiment::start(make, &redis, Behind::Receiver(&proxy), 10).await);
+    }
     proxy.hold();
     sleep(Duration::from_secs(2)).await;
     proxy.release();
-    for experiment in [sender, receiver] {
+    for experiment in experiments {
         experiment.told(&[]).await;
         assert_eq!(experiment.end().await, Vec::<u64>::new());
     }
@@ -171,7 +233,7 @@ async fn a_stall_of_two_seconds_loses_nothing() {
 async fn a_connection_on_which_nothing_comes_is_given_up() {
     let redis = Redis::start();
     let proxy = Proxy::before(redis.port).await;
-    let experiment = Experiment::start(&redis, Behind::Receiver(&proxy), 10).await;
+    let experiment = Experiment::start(pub_sub, &redis, Behind::Receiver(&proxy), 10).await;
     proxy.hold();
     proxy.forget_held();
     experiment.told(&["failed", "reconnected"]).await;
@@ -184,7 +246,7 @@ async fn a_receiver_that_redis_lets_go_for_its_slowness_is_told_so() {
     let redis = Redis::start();
     redis.command(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 1mb 1"]);
     let proxy = Proxy::before(redis.port).await;
-    let experiment = Experiment::start(&redis, Behind::Receiver(&proxy), 50_000).await;
+    let experiment = Experiment::start(pub_sub, &redis, Behind::Receiver(&proxy), 50_000).await;
     proxy.hold();
     let log = redis.folder.path().join("redis.log");
     eventually("the end of its patience", || {

@@ -103,6 +103,11 @@ impl Redis {
         self.command_with(&["PUBLISH", channel], Some(payload));
     }
 
+    /// As [`publish`](Self::publish), by sharded pub/sub.
+    pub(crate) fn publish_to_shard(&self, channel: &str, payload: &[u8]) {
+        self.command_with(&["SPUBLISH", channel], Some(payload));
+    }
+
     fn command_with(&self, words: &[&str], last: Option<&[u8]>) -> String {
         let mut command = Command::new("redis-cli");
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);

@@ -1,0 +1,291 @@
+//! What is special to the adapters over sharded pub/sub and over streams.
+
+#[expect(dead_code, reason = "each test file uses a part")]
+mod server;
+
+use std::time::Duration;
+
+use patio_adapter::{AdapterFactory, BroadcastOptions, Payload, Room, contract::namespace::Happened};
+use patio_redis::{ConnectOptions, Sharded, Streams, StreamsVersion, SubscriptionMode};
+use server::{Node, Redis, eventually, proxy::Proxy};
+
+const A: &str = "a-socket-of-server-a";
+const B: &str = "a-socket-of-server-b";
+
+fn event(n: usize) -> Payload {
+    Payload::event("event", &n).unwrap()
+}
+
+fn everyone() -> BroadcastOptions {
+    BroadcastOptions::everyone()
+}
+
+async fn joined(factory: &dyn AdapterFactory, socket: &str, rooms: &[&str]) -> Node {
+    let node = Node::join(factory, "/").await;
+    node.namespace.connect(&Room::from(socket), rooms);
+    node
+}
+
+/// The numbers of the events that a socket got.
+fn got(node: &Node, socket: &str) -> Vec<usize> {
+    let log = node.namespace.socket(&Room::from(socket)).unwrap().log;
+    let event = |happened| match happened {
+        Happened::Event { payload, .. } => payload.read_args(1).ok(),
+        _ => None,
+    };
+    log.into_iter().filter_map(event).collect()
+}
+
+#[tokio::test]
+async fn a_room_has_a_channel_where_it_has_members() {
+    let redis = Redis::start();
+    let (one, other) =
+        (Sharded::connect(redis.url()).await.unwrap(), Sharded::connect(redis.url()).await.unwrap());
+    let old_id = "/chat#an-older-client-s-id";
+    let a = joined(&one, A, &["room", "shared"]).await;
+    let b = joined(&other, B, &["shared"]).await;
+    b.namespace.connect(&Room::from(old_id), &[]);
+    let listeners = |name: &str| {
+        let channel = format!("socket.io#/#{name}#");
+        redis.command(&["PUBSUB", "SHARDNUMSUB", &channel]).rsplit('\n').next().unwrap().to_owned()
+    };
+    eventually("all channels", || {
+        ["room", "shared", old_id, A].map(&listeners) == ["1", "2", "1", "0"].map(str::to_owned)
+    })
+    .await;
+    b.adapter.broadcast(&event(1), &BroadcastOptions::to("room")).unwrap();
+    b.adapter.broadcast(&event(2), &BroadcastOptions::to(A)).unwrap();
+    a.adapter.broadcast(&event(3), &BroadcastOptions::to(old_id)).unwrap();
+    eventually("what is sent to a room and to a socket", || got(&a, A) == [1, 2]).await;
+    eventually("what is sent to an older client", || got(&b, old_id) == [3]).await;
+    assert!(got(&b, B).is_empty());
+    // It lingers, is wanted again, and lingers again.
+    a.adapter.leave(&BroadcastOptions::to(A), &["room".into()]).unwrap();
+    a.adapter.join(&BroadcastOptions::to(A), &["room".into()]).unwrap();
+    a.adapter.leave(&BroadcastOptions::to(A), &["room".into()]).unwrap();
+    assert_eq!(listeners("room"), "1");
+    eventually("the end of the channel", || listeners("room") == "0").await;
+    b.adapter.close().await;
+    assert_eq!([listeners("shared"), listeners(old_id)], ["1", "0"]);
+}
+
+#[tokio::test]
+async fn rooms_are_subscribed_to_again() {
+    let redis = Redis::start();
+    let proxy = Proxy::before(redis.port).await;
+    let (one, other) =
+        (Sharded::connect(proxy.url()).await.unwrap(), Sharded::connect(redis.url()).await.unwrap());
+    let (sender, told) = std::sync::mpsc::channel();
+    one.watch(std::sync::Arc::new(move |event| _ = sender.send(format!("{event:?}"))));
+    let rooms: Vec<_> = (0..2000).map(|n| format!("room-{n}")).collect();
+    let a = joined(&one, A, &rooms.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let b = joined(&other, B, &[]).await;
+    proxy.cut();
+    eventually("the news", || told.try_iter().any(|event| event == "Reconnected")).await;
+    for (n, room) in rooms.iter().enumerate() {
+        b.adapter.broadcast(&event(n), &BroadcastOptions::to(room)).unwrap();
+    }
+    eventually("all", || got(&a, A).len() == rooms.len()).await;
+    assert!(got(&a, A).into_iter().eq(0..rooms.len()));
+}
+
+#[tokio::test]
+async fn resp2_is_refused_where_it_cannot_do() {
+    let resp2 = || ConnectOptions::url("redis://127.0.0.1").resp2();
+    assert!(Sharded::builder(resp2()).build().is_err_and(|error| error.is_invalid_options()));
+    assert!(Streams::builder(resp2()).sharded_pub_sub(true).build().is_err());
+    assert!(Streams::builder(resp2()).build().is_ok());
+}
+
+#[tokio::test]
+async fn what_no_sharded_server_understands_is_counted() {
+    let redis = Redis::start();
+    let factory =
+        Sharded::builder(redis.url()).subscription_mode(SubscriptionMode::Static).connect().await.unwrap();
+    let (a, b) = (joined(&factory, A, &[]).await, Sharded::connect(redis.url()).await.unwrap());
+    let b = joined(&b, B, &[]).await;
+    let garbage: [&[u8]; 14] = [
+        b"",
+        b"{",
+        b"{}",
+        b" {}",
+        b"\xc1",
+        &[0x91; 100_000],
+        br#"{"type":3,"uid":"x","nsp":"/"}"#,
+        br#"{"type":3,"data":[],"uid":"x","nsp":"/"}"#,
+        br#"{"type":3,"data":{"packet":{"type":2,"data":["a"]}},"uid":"x","nsp":"/"}"#,
+        br#"{"type":3,"data":{"packet":{"type":2,"data":[]},"opts":{}},"uid":"x","nsp":"/"}"#,
+        br#"{"type":3,"data":{"packet":{"type":5,"data":["a"]},"opts":{}},"uid":"x","nsp":"/"}"#,
+        br#"{"type":3,"data":{"packet":{"type":2,"data":["a"]},"opts":{"rooms":"all"}},"uid":"x","nsp":"/"}"#,
+        br#"{"type":7,"data":{"opts":{}},"uid":"x","nsp":"/"}"#,
+        br#"{"type":"3","uid":"x","nsp":"/"}"#,
+    ];
+    for bytes in garbage {
+        redis.publish_to_shard("socket.io#/#", bytes);
+    }
+    // Foreign, but no garbage: of another namespace, of another kind, answers that nobody waits for.
+    for foreign in [
+        r#"{"type":3,"uid":"x","nsp":"/other"}"#,
+        r#"{"type":99,"uid":"x","nsp":"/"}"#,
+        r#"{"type":8,"data":{"requestId":"x"},"uid":"x","nsp":"/"}"#,
+    ] {
+        redis.publish_to_shard("socket.io#/#", foreign.as_bytes());
+    }
+    // Forgiven as by Node: no lists, `null` for a question.
+    let forgiven = r#"{"nsp":"/","data":{"opts":{"rooms":null},"requestId":null,"packet":{"data":["event",9]}},"type":3}"#;
+    redis.publish_to_shard("socket.io#/#", forgiven.as_bytes());
+    b.adapter.broadcast(&event(1), &everyone()).unwrap();
+    eventually("what is understood", || got(&a, A) == [9, 1]).await;
+    // `{}` names no namespace, and so is nobody's.
+    assert_eq!(a.adapter.stats().garbage, garbage.len() as u64 - 1);
+}
+
+#[tokio::test]
+async fn an_entry_that_nobody_understands_does_not_stop_the_reading() {
+    let redis = Redis::start();
+    for version in [StreamsVersion::V0_3, StreamsVersion::V0_2] {
+        let name = format!("{version:?}");
+        let streams =
+            || Streams::builder(redis.url()).stream_name(&name).channel_prefix(&name).version(version);
+        let (one, other) = (streams().connect().await.unwrap(), streams().connect().await.unwrap());
+        let (a, b) = (joined(&one, A, &[]).await, joined(&other, B, &[]).await);
+        let garbage: [&[&str]; 9] = [
+            &["nsp", "/"],
+            &["nsp", "/", "type", "x"],
+            &["nsp", "/", "type", "3"],
+            &["nsp", "/", "type", "3", "data", "{"],
+            &["nsp", "/", "type", "3", "data", "{}"],
+            &["nsp", "/", "type", "3", "data", "%%%"],
+            &["nsp", "/", "type", "3", "data", "gA=="],
+            &["nsp", "/", "type", "3", "data", r#"{"packet":{"type":2,"data":["a"]}}"#],
+            &["nsp", "/", "type", "7", "data", r#"{"opts":{}}"#],
+        ];
+        let foreign: [&[&str]; 4] = [
+            &["a", "b"],
+            &["type", "3", "data", "{"],
+            &["nsp", "/other", "type", "3"],
+            &["nsp", "/", "type", "99", "data", "{}"],
+        ];
+        for fields in garbage.iter().chain(&foreign) {
+            redis.command(&[&["XADD", &name, "*"], *fields].concat());
+        }
+        // In another order, with a field more, and without a sender.
+        let forgiven = r#"{"opts":{"rooms":""},"packet":{"data":["event",9],"nsp":"/"}}"#;
+        redis.command(&["XADD", &name, "*", "data", forgiven, "more", "", "type", "3", "nsp", "/"]);
+        b.adapter.broadcast(&event(1), &everyone()).unwrap();
+        eventually("what is understood", || got(&a, A) == [9, 1]).await;
+        assert_eq!(a.adapter.stats().garbage, garbage.len() as u64);
+    }
+}
+
+#[tokio::test]
+async fn namespaces_that_node_loses_are_heard_among_servers_like_this_one() {
+    let redis = Redis::start();
+    let streams = || Streams::builder(redis.url()).stream_count(4);
+    let (one, other) = (streams().connect().await.unwrap(), streams().connect().await.unwrap());
+    for name in ["/", "/my-namespace", "/workspace-1", "/admin"] {
+        let (a, b) = (Node::join(&one, name).await, Node::join(&other, name).await);
+        a.namespace.connect(&Room::from(A), &[]);
+        b.adapter.broadcast(&event(1), &everyone()).unwrap();
+        eventually("it", || got(&a, A) == [1]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_comes_too_late_says_so() {
+    let redis = Redis::start();
+    let proxy = Proxy::before(redis.port).await;
+    let late = Streams::builder(proxy.url()).max_len(100).connect().await.unwrap();
+    let other = Streams::builder(redis.url()).max_len(100).connect().await.unwrap();
+    let (a, b) = (joined(&late, A, &[]).await, joined(&other, B, &[]).await);
+    b.adapter.broadcast(&event(0), &everyone()).unwrap();
+    eventually("the first event", || got(&a, A) == [0]).await;
+    proxy.hold();
+    proxy.cut();
+    for n in 1..=1000 {
+        b.adapter.broadcast_confirmed(&event(n), &everyone()).await.unwrap();
+    }
+    proxy.release();
+    eventually("the last event", || got(&a, A).ends_with(&[1000])).await;
+    assert!(got(&a, A).len() < 1000);
+    assert_eq!(a.adapter.stats().missed_history, 1);
+    assert_eq!(b.adapter.stats().missed_history, 0);
+}
+
+#[tokio::test]
+async fn a_stream_that_was_made_anew_is_followed() {
+    let mut redis = Redis::start();
+    let streams = Streams::connect(redis.url()).await.unwrap();
+    let other = Streams::connect(redis.url()).await.unwrap();
+    let (a, b) = (joined(&streams, A, &[]).await, joined(&other, B, &[]).await);
+    b.adapter.broadcast(&event(1), &everyone()).unwrap();
+    eventually("the first event", || got(&a, A) == [1]).await;
+    // It keeps nothing on disk.
+    redis.stop();
+    redis.restart();
+    while b.adapter.broadcast_confirmed(&event(2), &everyone()).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    eventually("the next event", || got(&a, A).contains(&2)).await;
+}
+
+/// What a client was told that went away from one server and comes to another.
+#[tokio::test]
+async fn who_cannot_have_everything_begins_anew() {
+    let redis = Redis::start();
+    let streams = || {
+        let streams = Streams::builder(redis.url()).max_len(100).build().unwrap();
+        streams.enable_recovery(Duration::from_secs(120));
+        streams
+    };
+    let (one, other) = (streams(), streams());
+    let (a, b) = (joined(&one, A, &["room"]).await, joined(&other, B, &[]).await);
+    a.adapter.broadcast(&event(1), &BroadcastOptions::to("room")).unwrap();
+    eventually("the first event", || got(&a, A) == [1]).await;
+    let log = a.namespace.socket(&Room::from(A)).unwrap().log;
+    let Some(Happened::Event { offset: Some(offset), .. }) = log.last() else { panic!("{log:?}") };
+    let session = patio_adapter::SessionRecord {
+        sid: A.into(),
+        pid: "private".into(),
+        rooms: vec![A.into(), "room".into()],
+        data: serde_json::json!({ "user": 1 }),
+    };
+    let kept = || redis.command(&["KEYS", "sio:session:*"]) == "sio:session:private";
+    a.adapter.persist(session.clone());
+    eventually("the session", kept).await;
+    for nonsense in ["", "x", "1-x", "-", "$", "+", "0-0", "(1-0", "99999999999999-0"] {
+        assert!(b.adapter.restore("private", nonsense).await.is_none(), "{nonsense}");
+    }
+    assert!(b.adapter.restore("another", offset.as_str()).await.is_none());
+    assert!(kept(), "what is no offset ends nobody's session");
+    let restored = b.adapter.restore("private", offset.as_str()).await.unwrap();
+    assert_eq!(restored.session, session);
+    assert!(restored.missed.is_empty());
+    assert!(b.adapter.restore("private", offset.as_str()).await.is_none(), "once");
+
+    // Volatile events are not brought later, and those with acks cannot be.
+    a.adapter.persist(session.clone());
+    let mut volatile = BroadcastOptions::to("room");
+    volatile.flags.volatile = true;
+    a.adapter.broadcast(&event(2), &volatile).unwrap();
+    a.adapter.broadcast_confirmed(&event(3), &BroadcastOptions::to(["room", "other"])).await.unwrap();
+    a.adapter.broadcast_confirmed(&event(4), &BroadcastOptions::to("other")).await.unwrap();
+    let restored = b.adapter.restore("private", offset.as_str()).await.unwrap();
+    let missed: Vec<usize> =
+        restored.missed.iter().map(|(payload, _)| payload.read_args(1).unwrap()).collect();
+    assert_eq!(missed, [3]);
+    assert!(restored.cursor > restored.missed[0].1, "it was read to the end");
+
+    // When its place has left the stream, something may have been missed.
+    a.adapter.persist(session);
+    redis.command(&["XTRIM", "socket.io", "MAXLEN", "0"]);
+    assert!(b.adapter.restore("private", offset.as_str()).await.is_none());
+    assert!(b.adapter.replay(&restored.cursor, &["room".into()]).await.is_none());
+    // So it is when what is kept is no session.
+    redis.command(&["SET", "sio:session:broken", "gA=="]);
+    a.adapter.broadcast(&event(5), &everyone()).unwrap();
+    eventually("it", || got(&a, A).ends_with(&[5])).await;
+    let log = a.namespace.socket(&Room::from(A)).unwrap().log;
+    let Some(Happened::Event { offset: Some(offset), .. }) = log.last() else { panic!("{log:?}") };
+    assert!(b.adapter.restore("broken", offset.as_str()).await.is_none());
+}

@@ -156,6 +156,18 @@ pub trait Adapter: Send + Sync + 'static {
         let _ = room;
     }
 
+    /// Whether there is anything to wait for in [`joined`](Self::joined).
+    fn subscribes_to_rooms(&self) -> bool {
+        false
+    }
+
+    /// Waits until what other servers send to those of `rooms` that have a member here arrives here. While the broker is
+    /// away, that is when it is back.
+    fn joined(&self, rooms: &[Room]) -> BoxFuture<'static, ()> {
+        let _ = rooms;
+        Box::pin(std::future::ready(()))
+    }
+
     /// Whether [`persist`](Self::persist) and [`restore`](Self::restore) do anything. With it, every event without
     /// ack, also one to a single socket, should pass through [`broadcast`](Self::broadcast), to be recorded.
     fn recovery(&self) -> bool {

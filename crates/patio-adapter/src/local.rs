@@ -18,6 +18,10 @@ pub trait Local: Send + Sync + 'static {
     /// The name of the namespace, with its leading slash.
     fn name(&self) -> &str;
 
+    /// What the ids of this server's sockets begin with, so that an adapter can hear of all of them with one subscription:
+    /// such an id has 20 characters. There may be other ids: of older clients, or restored ones. Empty: there is no tag.
+    fn id_tag(&self) -> &str;
+
     /// Queues an event for the sockets. It is encoded here, once, after the offset is known: with an `offset` that
     /// text is appended as a last argument, which recovery-capable clients remember.
     fn broadcast(&self, payload: &Payload, options: &BroadcastOptions, offset: Option<&Offset>);

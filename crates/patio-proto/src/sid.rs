@@ -33,6 +33,19 @@ impl Sid {
         Self::from_random(bytes)
     }
 
+    /// The id of a server's tag and 12 random bytes: it begins with the [text](Self::tag_text) of the tag.
+    pub fn tagged(tag: [u8; 3], random: [u8; 12]) -> Self {
+        let mut bytes = [0; 15];
+        bytes[..3].copy_from_slice(&tag);
+        bytes[3..].copy_from_slice(&random);
+        Self::from_random(bytes)
+    }
+
+    /// The 4 characters with which all ids of this tag begin.
+    pub fn tag_text(tag: [u8; 3]) -> String {
+        Self::tagged(tag, [0; 12])[..4].to_owned()
+    }
+
     /// The id in received text; `None` when it is none.
     pub fn parse(text: &str) -> Option<Self> {
         let id = <[u8; 20]>::try_from(text.as_bytes()).ok()?;
@@ -80,6 +93,9 @@ mod tests {
         assert_eq!(Sid::from_random([0; 15]).as_str(), "AAAAAAAAAAAAAAAAAAAA");
         assert_eq!(Sid::from_random([255; 15]).as_str(), "____________________");
         assert_eq!(Sid::numbered([0xfb; 12], 0x0100_0001).as_str(), "-_v7-_v7-_v7-_v7AAAB");
+        let tagged = Sid::tagged([0xfb, 0xff, 0xbf], [0; 12]);
+        assert_eq!(tagged.as_str(), "-_-_AAAAAAAAAAAAAAAA");
+        assert_eq!(Sid::tag_text([0xfb, 0xff, 0xbf]), "-_-_");
         assert_eq!(
             Sid::parse("Fb8SphpwWvLHkNrjAAAA").map(|id| id.to_string()).as_deref(),
             Some("Fb8SphpwWvLHkNrjAAAA")

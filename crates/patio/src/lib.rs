@@ -171,7 +171,7 @@ pub use self::{
     rooms::RoomEvent,
     server::{EngineHandle, FailedHandler, NamespaceHandle, Server, ServerAnswers},
     service::{NotFound, SocketIoLayer, SocketIoService},
-    socket::{Conn, Socket, SocketEmitter},
+    socket::{Conn, Joined, Socket, SocketEmitter},
 };
 
 /// The code of README.md compiles.

@@ -47,7 +47,7 @@ async fn what_follows_an_emit_changes_nothing_of_its_receivers() {
     let mut polling = server.polling(V4).await;
     let sockets = [main.socket(ws.join("/").await).unwrap(), main.socket(polling.join("/").await).unwrap()];
     server.io.to("r").emit("before", &()).unwrap();
-    sockets.iter().for_each(|socket| socket.join("r"));
+    sockets.iter().for_each(|socket| _ = socket.join("r"));
     server.io.to("r").emit("inside", &()).unwrap();
     sockets.iter().for_each(|socket| socket.leave("r"));
     server.io.to("r").emit("after", &()).unwrap();

@@ -80,6 +80,18 @@ pub trait Broker: Send + Sync + 'static {
         let _ = room;
     }
 
+    /// Whether there is anything to wait for in [`joined`](Self::joined).
+    fn subscribes_to_rooms(&self) -> bool {
+        false
+    }
+
+    /// Waits until this server is subscribed to those of `rooms` that have a member here: somebody has joined them and wants
+    /// to be reached there. That they have come may not have been [told](Self::room_created) yet.
+    fn joined(&self, rooms: &[Room]) -> BoxFuture<'static, ()> {
+        let _ = rooms;
+        Box::pin(std::future::ready(()))
+    }
+
     /// Connection state recovery, if the message system can keep sessions and packets.
     fn recovery(&self) -> Option<&dyn Recovery> {
         None
@@ -187,6 +199,8 @@ pub(super) trait Receive: Send + Sync {
     fn left(&self, node: &NodeId);
     fn waits_for(&self, request: &RequestId) -> bool;
     fn has_room(&self, room: &str) -> bool;
+    fn rooms(&self) -> Vec<Room>;
+    fn id_tag(&self) -> String;
 }
 
 impl Inbox {
@@ -199,9 +213,20 @@ impl Inbox {
         self.receiver.upgrade().is_some_and(|receiver| receiver.waits_for(request))
     }
 
-    /// Whether a socket of this server is in the room. A message for nobody here need not be read.
+    /// Whether a socket of this server is in the room. A message for nobody here need not be read. False once the adapter
+    /// is closed, so that no broker subscribes any more.
     pub fn has_room(&self, room: &str) -> bool {
         self.receiver.upgrade().is_some_and(|receiver| receiver.has_room(room))
+    }
+
+    /// The rooms that have a member on this server: those that came before [`Broker::open`] among them.
+    pub fn rooms(&self) -> Vec<Room> {
+        self.receiver.upgrade().map(|receiver| receiver.rooms()).unwrap_or_default()
+    }
+
+    /// What the ids of this server's sockets begin with: [`Local::id_tag`](crate::Local::id_tag).
+    pub fn id_tag(&self) -> String {
+        self.receiver.upgrade().map(|receiver| receiver.id_tag()).unwrap_or_default()
     }
 
     /// Handles a message, before it returns. Nothing waits in here; answers go to [`Broker::respond`]. Must not be

@@ -294,6 +294,14 @@ impl<B: Broker> Adapter for Cluster<B> {
         self.inner.broker.room_deleted(room);
     }
 
+    fn subscribes_to_rooms(&self) -> bool {
+        self.inner.broker.subscribes_to_rooms()
+    }
+
+    fn joined(&self, rooms: &[Room]) -> BoxFuture<'static, ()> {
+        self.inner.broker.joined(rooms)
+    }
+
     fn recovery(&self) -> bool {
         self.inner.broker.recovery().is_some()
     }

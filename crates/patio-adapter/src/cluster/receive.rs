@@ -8,7 +8,9 @@ use super::{
     keeper::Keeper,
     message::{Incoming, Message, RequestId, Sender},
 };
-use crate::{AnswerSink, Asked, BroadcastOptions, Local, NodeId, Payload, Reply, acks, question::Heard};
+use crate::{
+    AnswerSink, Asked, BroadcastOptions, Local, NodeId, Payload, Reply, Room, acks, question::Heard,
+};
 
 /// How many questions of other servers may wait for this server's sockets. Beyond, the event is still delivered, but
 /// no ack is asked for.
@@ -83,7 +85,15 @@ impl<B: Broker> Receive for Inner<B> {
     }
 
     fn has_room(&self, room: &str) -> bool {
-        self.local.upgrade().is_some_and(|local| local.has_room(room))
+        !self.is_closed() && self.local.upgrade().is_some_and(|local| local.has_room(room))
+    }
+
+    fn rooms(&self) -> Vec<Room> {
+        self.local.upgrade().map(|local| local.rooms()).unwrap_or_default()
+    }
+
+    fn id_tag(&self) -> String {
+        self.local.upgrade().map(|local| local.id_tag().to_owned()).unwrap_or_default()
     }
 }
 

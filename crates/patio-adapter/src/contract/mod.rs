@@ -32,7 +32,7 @@ use std::{
 };
 
 use futures_core::future::BoxFuture;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{Adapter, AdapterFactory, BroadcastOptions, Local, Payload, Room};
 pub use cases::CASES;
@@ -186,8 +186,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    async fn start(factory: &dyn AdapterFactory, name: &str) -> Result<Self, String> {
-        let namespace = TestNamespace::new(name);
+    async fn start(factory: &dyn AdapterFactory, name: &str, server: usize) -> Result<Self, String> {
+        let namespace = TestNamespace::with_id_tag(name, &id_tag(server));
         let local: Arc<dyn Local> = namespace.clone();
         let adapter = factory.create(name, Arc::downgrade(&local));
         namespace.set_adapter(&adapter);
@@ -198,7 +198,12 @@ impl Node {
 
 /// The id of socket `which` (`'a'` or `'b'`) on server `server`: 20 characters, as all ids have.
 pub(crate) fn id(server: usize, which: char) -> Room {
-    Room::from(format!("socket-{which}-of-server{server:02}"))
+    Room::from(format!("{}-is-its-socket-{which}", id_tag(server)))
+}
+
+/// What the ids on this server begin with.
+fn id_tag(server: usize) -> String {
+    format!("sv{server:02}")
 }
 
 impl Servers {
@@ -206,8 +211,8 @@ impl Servers {
     /// in `all-b` and in `on-N`.
     async fn start(contract: &Contract, factories: Vec<Arc<dyn AdapterFactory>>) -> Result<Self, String> {
         let mut nodes = Vec::new();
-        for factory in &factories {
-            nodes.push(Node::start(&**factory, "/").await?);
+        for (n, factory) in factories.iter().enumerate() {
+            nodes.push(Node::start(&**factory, "/", n).await?);
         }
         for (n, node) in nodes.iter().enumerate() {
             let on = format!("on-{n}");
@@ -224,8 +229,8 @@ impl Servers {
     /// The same cluster's servers with another namespace, without sockets.
     pub(crate) async fn other_namespace(&self, name: &str) -> Result<Vec<Node>, String> {
         let mut nodes = Vec::new();
-        for factory in &self.factories {
-            nodes.push(Node::start(&**factory, name).await?);
+        for (n, factory) in self.factories.iter().enumerate() {
+            nodes.push(Node::start(&**factory, name, n).await?);
         }
         self.know_each_other(&nodes).await?;
         Ok(nodes)
@@ -271,7 +276,7 @@ impl Servers {
     }
 
     /// Waits until everything that was sent so far has arrived everywhere: each server sends a fence to all, and
-    /// messages of one server keep their order.
+    /// messages of one server keep their order. Then what sockets have joined meanwhile is subscribed to.
     pub(crate) async fn settle(&self) -> Verdict {
         self.settle_nodes(&self.nodes).await
     }
@@ -282,6 +287,10 @@ impl Servers {
             let sent = sender.adapter.broadcast(&fence(n), &BroadcastOptions::everyone());
             sent.map_err(|error| error.to_string())?;
             self.eventually("a fence", || nodes.iter().all(|node| node.namespace.has_fence(n))).await?;
+        }
+        for node in nodes {
+            let joined = node.adapter.joined(&node.namespace.rooms());
+            timeout(self.patience, joined).await.map_err(|_| "what was joined is not subscribed to")?;
         }
         sleep(self.settle).await;
         Ok(())

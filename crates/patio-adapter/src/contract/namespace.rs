@@ -19,6 +19,7 @@ use crate::{
 /// A small in-memory namespace. It forwards the coming and going of rooms to its adapter, as a real one does.
 pub struct TestNamespace {
     name: String,
+    id_tag: String,
     state: Mutex<State>,
     adapter: OnceLock<Weak<dyn Adapter>>,
     /// Questions to sockets that have not been forgotten.
@@ -82,8 +83,14 @@ const FENCE: &str = "fence";
 impl TestNamespace {
     /// A namespace without sockets.
     pub fn new(name: &str) -> Arc<Self> {
+        Self::with_id_tag(name, "")
+    }
+
+    /// One whose sockets' ids begin with `id_tag` and have 20 characters.
+    pub fn with_id_tag(name: &str, id_tag: &str) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
+            id_tag: id_tag.to_owned(),
             state: Mutex::default(),
             adapter: OnceLock::new(),
             open_questions: Arc::default(),
@@ -169,6 +176,10 @@ impl State {
 impl Local for TestNamespace {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn id_tag(&self) -> &str {
+        &self.id_tag
     }
 
     fn broadcast(&self, payload: &Payload, options: &BroadcastOptions, offset: Option<&Offset>) {

@@ -301,7 +301,7 @@ struct Connected<'a> {
 /// The id of a new socket. Clients of protocol 3 compute it themselves.
 fn new_id(session: &Session<Connection>, nsp: &str) -> Room {
     match session.protocol() {
-        Protocol::V4 => Room::from(session.engine().new_id()),
+        Protocol::V4 => Room::new(session.engine().new_socket_id()),
         Protocol::V3 if nsp == "/" => Room::from(session.sid()),
         Protocol::V3 => Room::from(format!("{nsp}#{}", session.sid())),
     }

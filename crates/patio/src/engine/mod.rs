@@ -111,6 +111,8 @@ pub(crate) struct Engine<A: Application> {
     bounds: Bounds,
     /// The low bits of ids: two ids of one process are never equal, whatever the random numbers are.
     ids: AtomicU32,
+    /// What the ids of this server's sockets begin with.
+    id_tag: [u8; 3],
     /// Sessions and upgrades on their way, against the limit of connections.
     open: AtomicUsize,
     closing: AtomicBool,
@@ -133,6 +135,7 @@ impl<A: Application> Engine<A> {
             timers: Timers::new(&config.timing),
             bounds: Bounds { bytes: config.limits.outbound_bytes, packets: config.limits.outbound_packets },
             ids: AtomicU32::new(0),
+            id_tag: random(),
             open: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             lingering: Mutex::default(),
@@ -149,11 +152,18 @@ impl<A: Application> Engine<A> {
 
     /// An id that cannot be guessed: 96 random bits, and a counter.
     pub(crate) fn new_id(&self) -> String {
-        let mut bytes = [0; 15];
-        // Without randomness ids could be guessed: better no server than that.
-        getrandom::fill(&mut bytes[..12]).expect("the operating system has random numbers");
-        bytes[12..].copy_from_slice(&self.ids.fetch_add(1, Ordering::Relaxed).to_be_bytes()[1..]);
-        Sid::from_random(bytes).to_string()
+        Sid::numbered(random(), self.ids.fetch_add(1, Ordering::Relaxed)).to_string()
+    }
+
+    /// The id of a socket that cannot be guessed: this server's tag, and 96 random bits. By the tag an adapter hears of all
+    /// sockets of this server with one subscription.
+    pub(crate) fn new_socket_id(&self) -> Sid {
+        Sid::tagged(self.id_tag, random())
+    }
+
+    /// The 4 characters with which the ids of this server's sockets begin.
+    pub(crate) fn id_tag(&self) -> String {
+        Sid::tag_text(self.id_tag)
     }
 
     /// Whether new sessions are refused.
@@ -252,4 +262,11 @@ impl<A: Application> Engine<A> {
             self.open.fetch_sub(1, Ordering::Relaxed);
         }
     }
+}
+
+/// Bytes of the operating system. Without them ids could be guessed: better no server than that.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system has random numbers");
+    bytes
 }

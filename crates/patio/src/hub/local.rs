@@ -20,6 +20,10 @@ impl Local for Hub {
         &self.name
     }
 
+    fn id_tag(&self) -> &str {
+        &self.id_tag
+    }
+
     fn broadcast(&self, payload: &Payload, options: &BroadcastOptions, offset: Option<&Offset>) {
         let receivers = self.select(options);
         if receivers.is_empty() {

@@ -32,6 +32,7 @@ use crate::{
 /// A running namespace.
 pub(crate) struct Hub {
     name: Text,
+    id_tag: String,
     parser: Parser,
     /// Whether sockets may be restored, so that what is sent to one of them is recorded.
     records: bool,
@@ -70,6 +71,7 @@ impl Hub {
     ) -> Arc<Self> {
         let hub = Arc::new(Self {
             name,
+            id_tag: engine.id_tag(),
             parser: engine.config.parser,
             records: engine.config.recovery.is_some(),
             counters: Arc::clone(&engine.counters),

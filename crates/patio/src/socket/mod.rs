@@ -8,6 +8,7 @@ mod acks;
 mod conn;
 mod deliver;
 mod emit;
+mod joined;
 mod life;
 mod listen;
 mod listeners;
@@ -21,7 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Notify;
 
 pub(crate) use self::acks::Waiting;
-pub use self::{conn::Conn, emit::SocketEmitter};
+pub use self::{conn::Conn, emit::SocketEmitter, joined::Joined};
 use self::{deliver::CatchingUp, listeners::Listeners};
 use crate::{
     connection::Connection,
@@ -218,14 +219,24 @@ impl Socket {
 
 /// Rooms.
 impl Socket {
-    /// Joins rooms; at once on this server. After the socket's end this does nothing. `socket.join(rooms)` in Socket.IO.
-    pub fn join(&self, rooms: impl IntoRooms) {
+    /// Joins rooms; at once on this server, for its own emits. After the socket's end this does nothing.
+    /// `socket.join(rooms)` in Socket.IO.
+    ///
+    /// What is returned need not be looked at. With an adapter that subscribes to rooms, such as that of `patio-redis` with
+    /// `Subscriptions::Exact`, it [can be awaited](Joined) until what other servers send there arrives too.
+    pub fn join(&self, rooms: impl IntoRooms) -> Joined {
         let rooms = rooms.into_rooms();
         match self.status() {
             status::CONNECTING => self.with_more(|more| more.rooms.extend(rooms)),
             status::DISCONNECTED => {}
-            _ => self.0.hub.join_socket(self, &rooms),
+            _ => {
+                self.0.hub.join_socket(self, &rooms);
+                if self.0.hub.adapter().subscribes_to_rooms() {
+                    return Joined(Some((Arc::clone(&self.0.hub), rooms)));
+                }
+            }
         }
+        Joined(None)
     }
 
     /// Leaves a room; at once on this server. `socket.leave(room)` in Socket.IO.

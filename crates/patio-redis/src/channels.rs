@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use patio_adapter::{BroadcastOptions, NodeId};
+use patio_proto::sid::Sid;
 
 use crate::client::Subscription;
 
@@ -16,8 +17,7 @@ pub(crate) const DEFAULT_KEY: &str = "socket.io";
 pub(crate) struct Channels {
     /// `socket.io#/nsp#`: broadcasts to all, or to several rooms. With a room and another `#`: to that room.
     broadcasts: Bytes,
-    /// `socket.io#/nsp#*`, escaped.
-    pattern: Bytes,
+    rooms: Rooms,
     /// `socket.io-request#/nsp#`
     pub(crate) requests: Bytes,
     /// `socket.io-response#/nsp#`
@@ -27,6 +27,16 @@ pub(crate) struct Channels {
     /// `socket.io-patio#/nsp#`: where servers like this one ask each other what Node's protocol has not.
     pub(crate) patio_requests: Bytes,
     response_prefix: String,
+}
+
+/// How a server hears what is for rooms.
+#[derive(Debug)]
+enum Rooms {
+    /// With all that is for others: `socket.io#/nsp#*`, escaped.
+    All(Bytes),
+    /// Each by its own channel, but those of ids that begin with the server's tag by one pattern,
+    /// `socket.io#/nsp#TAG????????????????#`, escaped.
+    Held { tag: String, ids: Option<Bytes> },
 }
 
 /// What came on a channel.
@@ -40,11 +50,20 @@ pub(crate) enum Kind<'a> {
 }
 
 impl Channels {
-    pub(crate) fn new(key: &str, namespace: &str, node: &NodeId) -> Self {
+    /// With a tag of ids only the rooms are heard that are held here.
+    pub(crate) fn new(key: &str, namespace: &str, node: &NodeId, tag: Option<String>) -> Self {
         let broadcasts = format!("{key}#{namespace}#");
+        let rooms = match tag {
+            None => Rooms::All((escape(&broadcasts) + "*").into()),
+            Some(tag) => {
+                let rest = Sid::LEN.saturating_sub(tag.len());
+                let ids = || (escape(&broadcasts) + &escape(&tag) + &"?".repeat(rest) + "#").into();
+                Rooms::Held { ids: (!tag.is_empty()).then(ids), tag }
+            }
+        };
         let response_prefix = format!("{key}-response#{namespace}#");
         Self {
-            pattern: (escape(&broadcasts) + "*").into(),
+            rooms,
             broadcasts: broadcasts.into(),
             requests: format!("{key}-request#{namespace}#").into(),
             responses: response_prefix.clone().into(),
@@ -57,7 +76,7 @@ impl Channels {
     /// Where a broadcast goes: exactly one room has a channel of its own, whatever else is chosen.
     pub(crate) fn broadcast(&self, options: &BroadcastOptions) -> Bytes {
         match options.single_room() {
-            Some(room) => [&self.broadcasts, room.as_bytes(), b"#"].concat().into(),
+            Some(room) => self.of_room(room),
             None => self.broadcasts.clone(),
         }
     }
@@ -67,15 +86,32 @@ impl Channels {
         format!("{}{node}#", self.response_prefix).into()
     }
 
-    /// What a server subscribes to.
-    pub(crate) fn subscriptions(&self) -> [Subscription<'_>; 5] {
-        [
-            Subscription::pattern(&self.pattern),
-            Subscription::channel(&self.requests),
-            Subscription::channel(&self.responses),
-            Subscription::channel(&self.own_responses),
-            Subscription::channel(&self.patio_requests),
-        ]
+    /// What a server subscribes to, whatever rooms it holds.
+    pub(crate) fn subscriptions(&self) -> Vec<Subscription<'_>> {
+        let common = [&self.requests, &self.responses, &self.own_responses, &self.patio_requests];
+        let mut subscriptions = Vec::from(common.map(|name| Subscription::channel(name)));
+        match &self.rooms {
+            Rooms::All(pattern) => subscriptions.push(Subscription::pattern(pattern)),
+            Rooms::Held { ids, .. } => {
+                subscriptions.push(Subscription::channel(&self.broadcasts));
+                subscriptions.extend(ids.iter().map(|pattern| Subscription::pattern(pattern)));
+            }
+        }
+        subscriptions
+    }
+
+    /// The channel that it subscribes to for a room that it holds, if the others do not bring what is for it.
+    pub(crate) fn of_held(&self, room: &str) -> Option<Bytes> {
+        match &self.rooms {
+            Rooms::Held { tag, ids } if ids.is_none() || room.len() != Sid::LEN || !room.starts_with(tag) => {
+                Some(self.of_room(room))
+            }
+            _ => None,
+        }
+    }
+
+    fn of_room(&self, room: &str) -> Bytes {
+        [&self.broadcasts, room.as_bytes(), b"#"].concat().into()
     }
 
     /// What a message on `channel` is. As in Node, of what follows the prefix the last character is cut off, whatever it
@@ -110,27 +146,51 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
+    const fn channel(name: &str) -> Subscription<'_> {
+        Subscription::channel(name.as_bytes())
+    }
+
+    const fn pattern(name: &str) -> Subscription<'_> {
+        Subscription::pattern(name.as_bytes())
+    }
+
     #[test]
     fn are_those_of_node() {
-        let channels = Channels::new("socket.io", "/a[1]*", &NodeId::new("AbC-_9"));
-        let subscriptions =
-            channels.subscriptions().map(|subscription| std::str::from_utf8(subscription.name).unwrap());
+        let channels = Channels::new("socket.io", "/a[1]*", &NodeId::new("AbC-_9"), None);
         assert_eq!(
-            subscriptions,
+            channels.subscriptions(),
             [
-                r"socket.io#/a\[1\]\*#*",
-                "socket.io-request#/a[1]*#",
-                "socket.io-response#/a[1]*#",
-                "socket.io-response#/a[1]*#AbC-_9#",
-                "socket.io-patio#/a[1]*#",
+                channel("socket.io-request#/a[1]*#"),
+                channel("socket.io-response#/a[1]*#"),
+                channel("socket.io-response#/a[1]*#AbC-_9#"),
+                channel("socket.io-patio#/a[1]*#"),
+                pattern(r"socket.io#/a\[1\]\*#*"),
             ]
         );
         assert_eq!(channels.responses_of(&NodeId::new("AbC-_9")), channels.own_responses);
+        assert_eq!(channels.of_held("a"), None);
+    }
+
+    #[test]
+    fn rooms_that_are_held_have_channels_and_ids_a_pattern() {
+        let channels = Channels::new("key", "/[", &NodeId::new("n"), Some("a-_Z".into()));
+        let rooms = [channel("key#/[#"), pattern(r"key#/\[#a-_Z????????????????#")];
+        assert_eq!(channels.subscriptions()[4..], rooms);
+        assert_eq!(channels.of_held("a-_Z0123456789abcdef"), None);
+        for room in ["", "a", "a-_Z", "a-_Z0123456789abcde", "a-_Z0123456789abcdefg", "b-_Z0123456789abcdef"]
+        {
+            assert_eq!(channels.of_held(room), Some(format!("key#/[#{room}#").into()));
+        }
+        // In bytes, as Redis counts.
+        assert_eq!(channels.of_held("a-_Z0123456789abcdé"), None);
+        let untagged = Channels::new("key", "/", &NodeId::new("n"), Some(String::new()));
+        assert_eq!(untagged.subscriptions()[4..], [channel("key#/#")]);
+        assert_eq!(untagged.of_held("a-_Z0123456789abcdef"), Some("key#/#a-_Z0123456789abcdef#".into()));
     }
 
     #[test]
     fn a_room_stands_in_the_channel() {
-        let channels = Channels::new("key", "/", &NodeId::new("n"));
+        let channels = Channels::new("key", "/", &NodeId::new("n"), None);
         for (room, kind) in
             [("a", Some(&b"a"[..])), ("a#b", Some(b"a#b")), ("é", Some("é".as_bytes())), ("", None)]
         {

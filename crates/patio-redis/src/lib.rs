@@ -46,6 +46,6 @@ pub use client::ConnectError;
 pub use connect::ConnectOptions;
 pub use dialect::Dialect;
 pub use emitter::{Emitter, EmitterError};
-pub use pubsub::{PubSub, PubSubBuilder};
+pub use pubsub::{PubSub, PubSubBuilder, Subscriptions};
 pub use sharded::{Sharded, ShardedBuilder, SubscriptionMode};
 pub use streams::{Streams, StreamsBuilder, StreamsVersion};

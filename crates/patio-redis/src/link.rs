@@ -310,6 +310,26 @@ impl Link {
         self.changed.notify_one();
     }
 
+    /// Subscribes for a `route` that takes part, or no more, by whether it is `held` now. Whoever hears that it has come or
+    /// gone calls this: two threads may come here in either order, so it is looked at again afterwards.
+    pub(crate) fn follow(
+        &self,
+        subscription: Subscription<'_>,
+        route: &Arc<dyn Route>,
+        held: impl Fn() -> bool,
+    ) {
+        loop {
+            let was_held = held();
+            match was_held {
+                true => drop(self.want(&[subscription], route)),
+                false => self.release_later(subscription, route),
+            }
+            if held() == was_held {
+                return;
+            }
+        }
+    }
+
     /// Queues a message.
     pub(crate) fn publish(&self, publication: Publication) -> Result<(), AdapterError> {
         self.queue.push(publication)

@@ -9,17 +9,17 @@ use std::{
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
 use patio_adapter::{
-    AdapterError, NodeId,
+    AdapterError, NodeId, Room,
     cluster::{
         broker::{Broker, Inbox, Others, Query},
         message::{Incoming, Message, RequestId, Sender},
     },
 };
 
-use super::Settings;
+use super::{Settings, Subscriptions};
 use crate::{
     channels::{Channels, Kind},
-    client::{Post, Publisher},
+    client::{Post, Publisher, Subscription},
     link::{Link, Route},
     queue::{Outcome, Publication},
     wire::{
@@ -33,6 +33,8 @@ pub(super) struct PubSubBroker {
     settings: Arc<Settings>,
     namespace: String,
     node: NodeId,
+    /// Only the rooms are heard that are held here.
+    is_exact: bool,
     /// From [`Broker::open`] on.
     place: OnceLock<Arc<Place>>,
 }
@@ -50,6 +52,9 @@ impl PubSubBroker {
     pub(super) fn new(link: Arc<Link>, settings: Arc<Settings>, namespace: &str) -> Self {
         Self {
             link,
+            // Behind a namespace `/a` the channel of a room `b` is also that of all of a namespace `/a#b`. Two channels of one
+            // name would be one subscription; a pattern is another than a channel.
+            is_exact: settings.subscriptions == Subscriptions::Exact && !namespace.contains('#'),
             settings,
             namespace: namespace.to_owned(),
             node: NodeId::new(id()),
@@ -59,6 +64,16 @@ impl PubSubBroker {
 
     fn place(&self) -> Result<&Arc<Place>, AdapterError> {
         self.place.get().ok_or_else(AdapterError::disconnected)
+    }
+
+    /// Subscribes to a room's channel while it has members here, if it needs one.
+    fn follow(&self, room: &Room) {
+        if let Some(place) = self.place.get()
+            && let Some(channel) = place.channels.of_held(room)
+        {
+            let route: Arc<dyn Route> = place.clone();
+            self.link.follow(Subscription::channel(&channel), &route, || place.inbox.has_room(room));
+        }
     }
 
     /// The place, and the connection to ask Redis about it.
@@ -84,11 +99,12 @@ impl Broker for PubSubBroker {
     }
 
     fn open(&self, inbox: Inbox) -> BoxFuture<'static, Result<(), AdapterError>> {
+        let tag = self.is_exact.then(|| inbox.id_tag());
         let place = self.place.get_or_init(|| {
             Arc::new(Place {
                 link: self.link.clone(),
                 settings: self.settings.clone(),
-                channels: Channels::new(&self.settings.key, &self.namespace, &self.node),
+                channels: Channels::new(&self.settings.key, &self.namespace, &self.node, tag),
                 encoder: Encoder {
                     node: self.node.clone(),
                     namespace: self.namespace.clone(),
@@ -98,7 +114,16 @@ impl Broker for PubSubBroker {
             })
         });
         let route: Arc<dyn Route> = place.clone();
-        Box::pin(self.link.enter(&place.channels.subscriptions(), &route))
+        let entered = self.link.enter(&place.channels.subscriptions(), &route);
+        // Rooms may have come before.
+        let joined = self.is_exact.then(|| self.joined(&place.inbox.rooms()));
+        Box::pin(async {
+            entered.await?;
+            if let Some(joined) = joined {
+                joined.await;
+            }
+            Ok(())
+        })
     }
 
     fn publish(&self, message: &Message) -> Result<(), AdapterError> {
@@ -161,6 +186,34 @@ impl Broker for PubSubBroker {
 
     fn request_id(&self) -> RequestId {
         RequestId::new(id())
+    }
+
+    fn room_created(&self, room: &Room) {
+        self.follow(room);
+    }
+
+    fn room_deleted(&self, room: &Room) {
+        self.follow(room);
+    }
+
+    fn subscribes_to_rooms(&self) -> bool {
+        self.is_exact
+    }
+
+    fn joined(&self, rooms: &[Room]) -> BoxFuture<'static, ()> {
+        match self.place.get() {
+            Some(place) if self.is_exact && rooms.iter().any(|room| place.inbox.has_room(room)) => {
+                rooms.iter().for_each(|room| self.follow(room));
+                // Nothing more, but all that is subscribed to so far.
+                let route: Arc<dyn Route> = place.clone();
+                let subscribed = self.link.want(&[], &route);
+                Box::pin(async move {
+                    // An error: this server has left, and nothing reaches it any more.
+                    let _ = subscribed.await;
+                })
+            }
+            _ => Box::pin(ready(())),
+        }
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {

@@ -1,6 +1,7 @@
 //! The adapter over Redis' PUBLISH and SUBSCRIBE: `@socket.io/redis-adapter`.
 
 mod broker;
+mod subscriptions;
 
 use std::{
     sync::{Arc, Weak},
@@ -13,6 +14,7 @@ use patio_adapter::{
 };
 
 use self::broker::PubSubBroker;
+pub use self::subscriptions::Subscriptions;
 use crate::{
     ConnectOptions, Dialect, Emitter,
     channels::{Channels, DEFAULT_KEY},
@@ -62,6 +64,7 @@ struct Settings {
     dialect: Dialect,
     requests_timeout: Duration,
     specific_responses: bool,
+    subscriptions: Subscriptions,
     max_message_bytes: usize,
 }
 
@@ -80,6 +83,7 @@ impl PubSub {
             dialect: Dialect::default(),
             requests_timeout: DEFAULT_TIMEOUT,
             specific_responses: false,
+            subscriptions: Subscriptions::default(),
             max_message_bytes: MAX_MESSAGE_BYTES,
         };
         PubSubBuilder { options: options.into(), settings }
@@ -110,6 +114,13 @@ impl PubSubBuilder {
     /// older do not listen there. Default: false. `publishOnSpecificResponseChannel` in Node.
     pub fn publish_on_specific_response_channel(mut self, specific: bool) -> Self {
         self.settings.specific_responses = specific;
+        self
+    }
+
+    /// Which emits to rooms this server hears of: all, or those that its clients are in. Default:
+    /// [`Subscriptions::Pattern`], as Node does.
+    pub fn subscriptions(mut self, subscriptions: Subscriptions) -> Self {
+        self.settings.subscriptions = subscriptions;
         self
     }
 

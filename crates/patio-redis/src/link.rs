@@ -194,6 +194,13 @@ impl Names {
         names
     }
 
+    /// What is to be given up. Not what was wanted again, and asked for again, before anybody looked here.
+    fn take_leaving(&mut self) -> Vec<Vec<u8>> {
+        let mut names = mem::take(&mut self.leaving);
+        names.retain(|name| self.wanted.get(name).is_none_or(|entry| !entry.subscribed));
+        names
+    }
+
     fn subscribed(&mut self, names: &[Vec<u8>]) {
         for name in names {
             match self.wanted.get_mut(name) {
@@ -378,7 +385,7 @@ impl Link {
             (table.version, next)
         };
         for kind in Table::KINDS {
-            let leaving = mem::take(&mut self.table.write().names_mut(kind).leaving);
+            let leaving = self.table.write().names_mut(kind).take_leaving();
             for names in leaving.chunks(NAMES) {
                 subscriber.unsubscribe(kind, names).await?;
             }
@@ -632,6 +639,32 @@ impl Outage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Nobody;
+
+    impl Route for Nobody {
+        fn receive(&self, _channel: &[u8], _payload: Bytes) {}
+    }
+
+    #[test]
+    fn what_is_wanted_again_is_not_given_up() {
+        let (mut names, name) = (Names::default(), b"name".to_vec());
+        let (former, route): (Arc<dyn Route>, Arc<dyn Route>) = (Arc::new(Nobody), Arc::new(Nobody));
+        let asked = |names: &mut Names| {
+            let asked = names.take_arriving();
+            names.subscribed(&asked);
+            asked.len()
+        };
+        names.add(&name, &former);
+        assert_eq!((names.take_leaving().len(), asked(&mut names)), (0, 1));
+        // Both come after the keeper has looked what leaves, and before it looks what arrives.
+        names.remove_all(&former);
+        names.add(&name, &route);
+        assert_eq!((asked(&mut names), names.take_leaving().len()), (1, 0));
+        names.remove_all(&route);
+        names.add(&name, &route);
+        assert_eq!((names.take_leaving(), asked(&mut names)), (vec![name], 1));
+    }
 
     #[test]
     fn pauses_grow_to_a_bound() {

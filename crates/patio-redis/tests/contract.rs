@@ -18,7 +18,7 @@ use patio_adapter::{
 };
 use patio_redis::{
     ConnectOptions, Dialect, PubSub, PubSubBuilder, Sharded, Streams, StreamsBuilder, StreamsVersion,
-    SubscriptionMode,
+    SubscriptionMode, Subscriptions,
 };
 use server::Redis;
 
@@ -74,6 +74,26 @@ async fn version_8_over_resp2() {
     outcome(move |key| PubSub::builder(ConnectOptions::url(&url).resp2()).key(key))
         .await
         .assert_passed(all());
+}
+
+/// Servers that hear only of the rooms that they hold.
+#[tokio::test]
+async fn version_8_with_exact_subscriptions() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let exact = move |key: &str| PubSub::builder(&url).key(key).subscriptions(Subscriptions::Exact);
+    outcome(exact).await.assert_passed(all());
+}
+
+#[tokio::test]
+async fn version_7_with_exact_subscriptions_over_resp2() {
+    let redis = Redis::start();
+    let options = ConnectOptions::url(redis.url()).resp2();
+    let exact = move |key: &str| {
+        let builder = PubSub::builder(options.clone()).dialect(Dialect::V7).key(key);
+        builder.subscriptions(Subscriptions::Exact)
+    };
+    outcome(exact).await.assert_passed(all());
 }
 
 fn streams(builder: impl Fn(&str) -> StreamsBuilder + Send + Sync + 'static) -> Contract {

@@ -139,7 +139,12 @@ pub(crate) struct Node {
 impl Node {
     /// A namespace whose adapter has not joined yet.
     pub(crate) fn new(factory: &dyn AdapterFactory, name: &str) -> Self {
-        let namespace = TestNamespace::new(name);
+        Self::with_id_tag(factory, name, "")
+    }
+
+    /// One whose sockets' ids begin alike.
+    pub(crate) fn with_id_tag(factory: &dyn AdapterFactory, name: &str, id_tag: &str) -> Self {
+        let namespace = TestNamespace::with_id_tag(name, id_tag);
         let local: Arc<dyn Local> = namespace.clone();
         let adapter = factory.create(name, Arc::downgrade(&local));
         namespace.set_adapter(&adapter);

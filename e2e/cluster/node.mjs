@@ -30,6 +30,7 @@ const streams = (name) =>
   });
 const adapters = {
   8: () => require("@socket.io/redis-adapter").createAdapter(publisher, subscriber, { key }),
+  "8 exact": () => require("@socket.io/redis-adapter").createAdapter(publisher, subscriber, { key }),
   "8 specific": () =>
     require("@socket.io/redis-adapter").createAdapter(publisher, subscriber, {
       key,

@@ -1,7 +1,7 @@
 // The versions and modes of Node's adapters: each is a cluster of its own.
 
 /** `PUBLISH` and `SUBSCRIBE`. */
-export const CLASSIC = ["8", "8 specific", "7"];
+export const CLASSIC = ["8", "8 exact", "8 specific", "7"];
 const SHARDED = ["sharded static", "sharded dynamic", "sharded dynamic-private"];
 const STREAMS = ["streams 0.3", "streams 0.2"];
 /** Streams, with connection state recovery on all servers. */

@@ -9,7 +9,7 @@ use clap::Parser as _;
 use patio::{ConnectionStateRecovery, Namespace, Server, ServerBuilder, Socket, extract::Auth};
 use patio_redis::{
     Dialect, Emitter, PubSub, PubSubBuilder, Sharded, ShardedBuilder, Streams, StreamsBuilder,
-    StreamsVersion, SubscriptionMode,
+    StreamsVersion, SubscriptionMode, Subscriptions,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -110,6 +110,7 @@ fn builder(Flags { redis, key, adapter, .. }: &Flags) -> anyhow::Result<Builder>
     };
     Ok(match adapter.trim_end_matches(RECOVERING) {
         "8" => Builder::PubSub(classic()),
+        "8 exact" => Builder::PubSub(classic().subscriptions(Subscriptions::Exact)),
         "8 specific" => Builder::PubSub(classic().publish_on_specific_response_channel(true)),
         "7" => Builder::PubSub(classic().dialect(Dialect::V7)),
         "sharded static" => Builder::Sharded(sharded(SubscriptionMode::Static)),

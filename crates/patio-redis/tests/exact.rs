@@ -335,6 +335,19 @@ async fn a_thousand_sockets_have_no_channel_each() {
     there.io.close().await;
 }
 
+#[tokio::test]
+async fn a_join_in_a_middleware_is_there_when_the_socket_is_connected() {
+    let redis = Redis::start();
+    let (here, there) = (Patio::start(&redis).await, Patio::start(&redis).await);
+    eventually("both", || patterns(&redis) == 2).await;
+    here.io.middleware(async |socket: patio::Socket| socket.join("early").await);
+    here.io.on_connect(async |socket: patio::Socket| socket.join(["early", "late"]).await);
+    here.connect(1).await;
+    eventually("the rooms", || ["early", "late"].iter().all(|room| subscribers(&redis, room) == 1)).await;
+    there.io.to("early").emit("news", &1).unwrap();
+    eventually("the event", || here.sent.load(SeqCst) == 1).await;
+}
+
 /// Emits to rooms that a client on another server has just joined: to how many of 200 they come.
 async fn arrived(here: &Patio, there: &Patio, id: &str, prefix: &str, awaited: bool) -> usize {
     let socket = here.io.of("/").socket(id).unwrap();

@@ -29,14 +29,17 @@ pub enum Subscriptions {
     /// **What it loses:** what other servers send to a room between its first member's join on this server and the moment at
     /// which Redis has confirmed the subscription, which is about one round trip, and all the time that Redis is away.
     /// `socket.join(room)` acts at once, so emits of this server lose nothing; for those of others, await what it returns:
-    /// it waits for the confirmation. A client that is told to join by another server (`sockets_join`) and is sent something
-    /// there at once does not get it. If the room has another member here, nothing is lost; nor, in the 5 s after the last
-    /// one has left, when it is joined again.
+    /// it waits for the confirmation. What another server sends to a room at once after it has had a client of this server
+    /// join it (`sockets_join`) is lost nearly always, and nobody can wait there. If the room has another member here, nothing
+    /// is lost; nor, in the 5 s after the last one has left, when it is joined again.
     ///
     /// Emits to several rooms, to all but some, and those that ask for acknowledgements go to all servers, as always.
     ///
     /// The sockets' own rooms cost no subscription each: one pattern fits the ids that a server gives, which begin alike,
     /// and nothing sent to them is lost. The ids of clients 1.x and 2.x are others: those cost a channel each, and lose as
     /// rooms do. A namespace with `#` in its name keeps the pattern.
+    ///
+    /// As the pattern differs from server to server, an ACL of Redis must allow all channels (`&*`). What it refuses is not
+    /// waited for, and stands in the log.
     Exact,
 }

@@ -82,10 +82,10 @@ async fn nine_of_ten_servers_receive_nothing_for_a_room_of_the_tenth() {
     let room = Room::from("a room");
     nodes[7].namespace.join(&own(&id(7)), std::slice::from_ref(&room));
     nodes[7].adapter.joined(&[room]).await;
-    for n in 0..10 {
-        nodes[n].adapter.broadcast(&event(n), &own("a room")).unwrap();
-        nodes[n].adapter.broadcast(&event(10 + n), &own(&id(7))).unwrap();
-        nodes[n].adapter.broadcast(&event(20 + n), &BroadcastOptions::everyone()).unwrap();
+    for (n, node) in nodes.iter().enumerate() {
+        node.adapter.broadcast(&event(n), &own("a room")).unwrap();
+        node.adapter.broadcast(&event(10 + n), &own(&id(7))).unwrap();
+        node.adapter.broadcast(&event(20 + n), &BroadcastOptions::everyone()).unwrap();
     }
     eventually("all events", || {
         nodes.iter().enumerate().all(|(n, node)| got(node, &id(n)).len() == if n == 7 { 30 } else { 10 })

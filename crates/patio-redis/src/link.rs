@@ -666,6 +666,28 @@ mod tests {
         assert_eq!((names.take_leaving(), asked(&mut names)), (vec![name], 1));
     }
 
+    #[tokio::test]
+    async fn who_reports_late_does_not_have_the_last_word() {
+        let link = Link::new(Client::new(&"redis://127.0.0.1".into()).unwrap());
+        let route: Arc<dyn Route> = Arc::new(Nobody);
+        link.table.write().routes.push(route.clone());
+        let room = Subscription::channel(b"room");
+        let lingers =
+            || link.table.read().channels.wanted.get(room.name).map(|entry| entry.lingers.is_some());
+        for is_held in [true, false] {
+            // While one looks, the room comes or goes, and another thread has reported it before this one does anything.
+            let reported = AtomicBool::new(false);
+            link.follow(room, &route, || {
+                if reported.swap(true, SeqCst) {
+                    return is_held;
+                }
+                link.follow(room, &route, || is_held);
+                !is_held
+            });
+            assert_eq!(lingers(), Some(!is_held));
+        }
+    }
+
     #[test]
     fn pauses_grow_to_a_bound() {
         let mut outage = Outage::default();

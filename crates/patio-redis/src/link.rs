@@ -84,7 +84,7 @@ struct Table {
     channels: Names,
     patterns: Names,
     shards: Names,
-    /// What is wanted no more, in the order in which that becomes so.
+    /// What is wanted no more, by and large in the order in which that becomes so.
     lingering: VecDeque<(Instant, Kind, Vec<u8>)>,
     /// Counts the changes.
     version: u64,
@@ -107,6 +107,8 @@ struct Entry {
     subscribed: bool,
     /// Until then it is still wanted.
     lingers: Option<Instant>,
+    /// It is in the list of what lingers: once, however often it comes and goes.
+    listed: bool,
 }
 
 impl Table {
@@ -144,16 +146,22 @@ impl Table {
             && Arc::ptr_eq(&entry.route, route)
         {
             entry.lingers = Some(until);
-            self.lingering.push_back((until, kind, name.to_vec()));
+            if !mem::replace(&mut entry.listed, true) {
+                self.lingering.push_back((until, kind, name.to_vec()));
+            }
         }
     }
 
     /// Gives up what has lingered; returns when to look again.
     fn end_lingering(&mut self, now: Instant) -> Option<Instant> {
-        while let Some((until, kind, name)) = self.lingering.pop_front_if(|(until, ..)| *until <= now) {
+        while let Some((_, kind, name)) = self.lingering.pop_front_if(|(until, ..)| *until <= now) {
             let names = self.names_mut(kind);
-            if names.wanted.get(&name).is_some_and(|entry| entry.lingers == Some(until)) {
-                names.give_up(&name);
+            let Some(entry) = names.wanted.get_mut(&name) else { continue };
+            match entry.lingers {
+                None => entry.listed = false,
+                Some(until) if until <= now => names.give_up(&name),
+                // It has come and gone again meanwhile.
+                Some(until) => self.lingering.push_back((until, kind, name)),
             }
         }
         self.lingering.front().map(|(until, ..)| *until)
@@ -168,7 +176,7 @@ impl Names {
                 entry.lingers = None;
             }
             None => {
-                let entry = Entry { route: route.clone(), subscribed: false, lingers: None };
+                let entry = Entry { route: route.clone(), subscribed: false, lingers: None, listed: false };
                 self.wanted.insert(name.to_vec(), entry);
                 self.arriving.push(name.to_vec());
             }
@@ -664,6 +672,29 @@ mod tests {
         names.remove_all(&route);
         names.add(&name, &route);
         assert_eq!((names.take_leaving(), asked(&mut names)), (vec![name], 1));
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_listed_once() {
+        let (mut table, route, room): (_, Arc<dyn Route>, _) =
+            (Table::default(), Arc::new(Nobody), Subscription::channel(b"room"));
+        let start = Instant::now();
+        let at = |n: u32| start + Duration::from_millis(n.into());
+        for n in 0..1_000 {
+            table.channels.add(room.name, &route);
+            table.linger(room, &route, at(n));
+        }
+        assert_eq!(table.lingering.len(), 1);
+        // The first time has come, the last has not.
+        assert_eq!(table.end_lingering(at(500)), Some(at(999)));
+        assert!(table.channels.wanted.contains_key(room.name));
+        table.channels.add(room.name, &route);
+        assert_eq!(table.end_lingering(at(2_000)), None);
+        assert!(table.channels.wanted.contains_key(room.name));
+        table.linger(room, &route, at(3_000));
+        assert_eq!(table.end_lingering(at(2_000)), Some(at(3_000)));
+        assert_eq!(table.end_lingering(at(3_000)), None);
+        assert!(table.channels.wanted.is_empty());
     }
 
     #[tokio::test]

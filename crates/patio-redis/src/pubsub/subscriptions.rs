@@ -30,7 +30,7 @@ pub enum Subscriptions {
     /// which Redis has confirmed the subscription, which is about one round trip, and all the time that Redis is away.
     /// `socket.join(room)` acts at once, so emits of this server lose nothing; for those of others, await what it returns:
     /// it waits for the confirmation. What another server sends to a room at once after it has had a client of this server
-    /// join it (`sockets_join`) is lost nearly always, and nobody can wait there. If the room has another member here, nothing
+    /// join it (`sockets_join`) is mostly lost, and nobody can wait there. If the room has another member here, nothing
     /// is lost; nor, in the 5 s after the last one has left, when it is joined again.
     ///
     /// Emits to several rooms, to all but some, and those that ask for acknowledgements go to all servers, as always.

@@ -158,7 +158,7 @@ impl PubSubBuilder {
 impl Medium for Settings {
     fn post(&self, namespace: &str, message: &Message) -> Result<Post, AdapterError> {
         let node = NodeId::new(emitter::NAME);
-        let channels = Channels::new(&self.key, namespace, &node);
+        let channels = Channels::new(&self.key, namespace, &node, None);
         let encoder = Encoder { node, namespace: namespace.to_owned(), dialect: self.dialect };
         let (channel, payload) = match message {
             Message::Broadcast { payload, options, request: None } => {

@@ -17,7 +17,7 @@ use patio_adapter::{
 };
 use patio_proto::msgpack;
 
-use super::{Settings, channels::Channels};
+use super::{Settings, SubscriptionMode, channels::Channels};
 use crate::{
     client::{Post, Publisher, Subscription},
     link::{Link, Route},
@@ -106,7 +106,16 @@ impl Broker for ShardedBroker {
         });
         let Channels { common, own, patio, .. } = &place.channels;
         let route: Arc<dyn Route> = place.clone();
-        Box::pin(self.link.enter(&[common, own, patio].map(|name| Subscription::shard(name)), &route))
+        let entered = self.link.enter(&[common, own, patio].map(|name| Subscription::shard(name)), &route);
+        // Rooms may have come before.
+        let joined = self.subscribes_to_rooms().then(|| self.joined(&place.inbox.rooms()));
+        Box::pin(async {
+            entered.await?;
+            if let Some(joined) = joined {
+                joined.await;
+            }
+            Ok(())
+        })
     }
 
     fn publish(&self, message: &Message) -> Result<(), AdapterError> {
@@ -165,22 +174,39 @@ impl Broker for ShardedBroker {
         self.follow(room);
     }
 
+    fn subscribes_to_rooms(&self) -> bool {
+        self.settings.mode.unwrap_or_default() != SubscriptionMode::Static
+    }
+
+    fn joined(&self, rooms: &[Room]) -> BoxFuture<'static, ()> {
+        match self.place.get() {
+            Some(place) if rooms.iter().any(|room| place.inbox.has_room(room)) => {
+                rooms.iter().for_each(|room| self.follow(room));
+                // Nothing more, but all that is subscribed to so far.
+                let route: Arc<dyn Route> = place.clone();
+                let subscribed = self.link.want(&[], &route);
+                Box::pin(async move {
+                    // An error: this server has left, and nothing reaches it any more.
+                    let _ = subscribed.await;
+                })
+            }
+            _ => Box::pin(ready(())),
+        }
+    }
+
     fn close(&self) -> BoxFuture<'static, ()> {
         self.leave()
     }
 }
 
 impl ShardedBroker {
-    /// Subscribes to a room's channel, or no more, by whether it has members now: two threads may report its coming and
-    /// going in either order.
+    /// Subscribes to a room's channel while it has members here, if it has one.
     fn follow(&self, room: &Room) {
-        let Some(place) = self.place.get() else { return };
-        let Some(channel) = place.channels.of_room(room) else { return };
-        let route: Arc<dyn Route> = place.clone();
-        match place.inbox.has_room(room) {
-            // Nobody waits for it: the work has begun.
-            true => drop(self.link.want(&[Subscription::shard(&channel)], &route)),
-            false => self.link.release_later(Subscription::shard(&channel), &route),
+        if let Some(place) = self.place.get()
+            && let Some(channel) = place.channels.of_room(room)
+        {
+            let route: Arc<dyn Route> = place.clone();
+            self.link.follow(Subscription::shard(&channel), &route, || place.inbox.has_room(room));
         }
     }
 }

@@ -62,8 +62,8 @@ pub enum SubscriptionMode {
     /// Two channels for each namespace: all servers hear all broadcasts. `static` in Node.
     Static,
     /// And one for each room that has a member here, but for names of 20 characters, which ids of sockets have. What is
-    /// sent to a room is heard by the servers that have it. Between a join and Redis' confirmation it is missed. `dynamic`
-    /// in Node.
+    /// sent to a room is heard by the servers that have it. Between a join and Redis' confirmation it is missed: where that
+    /// matters, `socket.join(room).await` waits for it. `dynamic` in Node.
     #[default]
     Dynamic,
     /// One for each room, and each socket. `dynamic-private` in Node.

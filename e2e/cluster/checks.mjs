@@ -12,6 +12,10 @@ export const audiences = {
   "two rooms": { how: { to: ["all-a", "all-b"] }, meant: () => true },
   "a room with # and unicode": { how: { to: ["a#b €"] }, meant: ({ letter }) => letter === "a" },
   "a room with a number": { how: { to: ["42"] }, meant: ({ letter }) => letter === "a" },
+  "a number as a room": {
+    how: ({ from }) => ({ to: [/^patio/i.test(from) ? "7" : 7] }),
+    meant: ({ letter }) => letter === "a",
+  },
   "a room without a name": { how: { to: [""] }, meant: ({ letter }) => letter === "a" },
   "a room of one server": {
     how: ({ to }) => ({ to: [`on-${to}-1`] }),
@@ -131,7 +135,7 @@ export async function fetch(cluster, { argument, to, sender }) {
   for (const client of cluster.clients.filter(({ nsp, kind }) => nsp === "/" && kind === to)) {
     if (argument === "of a room" && client.letter !== "a") continue;
     const { rooms, data, handshake } = known.get(client.id) ?? {};
-    same(rooms, [...client.rooms, client.id].sort(), `the rooms of ${client.who}`);
+    same(rooms, [...client.rooms, client.id].map(String).sort(), `the rooms of ${client.who}`);
     same(data, { who: client.who }, `the data of ${client.who}`);
     const keys = ["address", "auth", "headers", "issued", "query", "secure", "time", "url", "xdomain"];
     same([...handshake].sort(), keys, `the handshake of ${client.who}`);
@@ -185,7 +189,7 @@ export async function count(cluster, { argument, sender }) {
   const clients = cluster.clients.filter(({ nsp }) => nsp === "/");
   if (argument === "servers") return same(await sender.do("servers"), 4, "the servers");
   if (argument === "sockets") return same(await sender.do("count"), clients.length, "the sockets");
-  const rooms = new Set(clients.flatMap(({ id, rooms }) => [id, ...rooms]));
+  const rooms = new Set(clients.flatMap(({ id, rooms }) => [id, ...rooms.map(String)]));
   same(await sender.do("rooms"), [...rooms].sort(), "the rooms");
 }
 

@@ -24,6 +24,7 @@ const adapters = {
       publishOnSpecificResponseChannel: true,
     }),
   7: () => require("redis-adapter-7").createAdapter(publisher, subscriber, { key }),
+  6: () => require("socket.io-redis")({ pubClient: publisher, subClient: subscriber, key }),
 };
 const http = createServer();
 const io = new Server(http, { adapter: adapters[flags.adapter](), pingInterval: 60_000 });
@@ -68,7 +69,7 @@ const operations = {
   fetch: async (how) => {
     const sockets = await choose(how).fetchSockets();
     return sockets.map(({ id, rooms, data, handshake }) => {
-      return { id, rooms: [...rooms].sort(), data, handshake: Object.keys(handshake) };
+      return { id, rooms: [...rooms].map(String).sort(), data, handshake: Object.keys(handshake) };
     });
   },
   tell: ({ nsp, args }) => void io.of(nsp).serverSideEmit("told", ...untag(args)),
@@ -78,7 +79,7 @@ const operations = {
       .serverSideEmitWithAck(event, ...untag(args))
       .then((answers) => ({ answers: tag(answers), missing: 0 }))
       .catch((error) => ({ answers: tag(error.responses), missing: 1 })),
-  rooms: async ({ nsp }) => [...(await io.of(nsp).adapter.allRooms())].map(String).sort(),
+  rooms: async ({ nsp }) => [...new Set([...(await io.of(nsp).adapter.allRooms())].map(String))].sort(),
   servers: ({ nsp }) => io.of(nsp).adapter.serverCount(),
 };
 

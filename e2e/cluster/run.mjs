@@ -41,7 +41,7 @@ class Cluster {
     for (const server of cluster.servers)
       for (const letter of ["a", "b"]) {
         const rooms = [`all-${letter}`, `on-${server.name}`];
-        if (letter === "a") rooms.push("a#b €", "42", "");
+        if (letter === "a") rooms.push("a#b €", "42", 7, "");
         for (const nsp of ["/", "/chat#é"]) {
           const client = await cluster.connect(server, `${server.name}-${letter}`, rooms, nsp);
           cluster.clients.push(Object.assign(client, { letter }));

@@ -6,7 +6,7 @@ import { values } from "./values.mjs";
 
 /** Two servers of each kind are in every cluster. */
 export const KINDS = ["node", "patio"];
-export const VERSIONS = ["8", "8 specific", "7"];
+export const VERSIONS = ["8", "8 specific", "7", "6"];
 
 const EMITTERS = ["Patio's emitter", "redis-emitter 5.1", "socket.io-emitter 3.2"];
 
@@ -26,9 +26,19 @@ const OPERATIONS = [
 function without({ version, from, to, operation, argument }) {
   if (argument === "undefined" && ["patio", "Patio's emitter"].includes(from)) return "what Patio sends has null where Node has undefined";
   if (operation === "count" && argument === "sockets" && from === "node") return "Node cannot count sockets";
+  if (version === "6") {
+    if (["ask", "acks"].includes(operation)) return "socket.io-redis 6 has no broadcasts with acks";
+    // Patio understands what an emitter says to servers, whatever the others are.
+    if (["tell", "consult"].includes(operation) && !(from === "redis-emitter 5.1" && to === "patio"))
+      return "socket.io-redis 6 has no serverSideEmit";
+    if (argument === "servers" && from === "node") return "socket.io-redis 6 does not count servers";
+    if (argument === "a number as a room" && to === "node") return "socket.io-redis 6 finds nobody in a room that is a number";
+  }
+  if (argument === "a number as a room" && ["patio", "Patio's emitter"].includes(from) && to === "node")
+    return "a room is text in Patio, and a number in Node is another room";
   if (!EMITTERS.includes(from)) return;
-  if (from === "redis-emitter 5.1" && version === "7" && to === "node" && argument === "date" && operation === "value")
-    return "notepack 2 of version 7 does not read the dates of redis-emitter 5";
+  if (from === "redis-emitter 5.1" && ["7", "6"].includes(version) && to === "node" && argument === "date" && operation === "value")
+    return "notepack 2 of versions 7 and 6 does not read the dates of redis-emitter 5";
   if (["ask", "acks", "consult", "fetch", "count"].includes(operation)) return "an emitter gets no answers";
   if (argument === "another socket's broadcast") return "an emitter has no sockets";
   if (from !== "socket.io-emitter 3.2") return;

@@ -18,7 +18,7 @@ struct Flags {
     redis: String,
     #[arg(long)]
     key: String,
-    /// Whose version it is beside: 8, "8 specific" or 7.
+    /// Whose version it is beside: 8, "8 specific", 7 or 6.
     #[arg(long)]
     adapter: String,
     /// Be an emitter, not a server.
@@ -30,7 +30,8 @@ struct Flags {
 #[derive(Deserialize)]
 struct Hello {
     who: String,
-    rooms: Vec<String>,
+    /// Names, and a number, as rooms may be in Node.
+    rooms: Vec<serde_json::Value>,
 }
 
 #[tokio::main]
@@ -44,6 +45,7 @@ async fn main() -> anyhow::Result<()> {
         "8" => redis,
         "8 specific" => redis.publish_on_specific_response_channel(true),
         "7" => redis.dialect(Dialect::V7),
+        "6" => redis.dialect(Dialect::V6),
         other => anyhow::bail!("there is no adapter {other}"),
     };
     let mut builder = Server::builder().adapter(redis.connect().await?);
@@ -75,7 +77,11 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn emitter(flags: &Flags) -> anyhow::Result<()> {
-    let dialect = if flags.adapter == "7" { Dialect::V7 } else { Dialect::V8 };
+    let dialect = match &*flags.adapter {
+        "7" => Dialect::V7,
+        "6" => Dialect::V6,
+        _ => Dialect::V8,
+    };
     let emitter = Emitter::new(&flags.redis)?.key(&*flags.key).dialect(dialect);
     // Who waits for it waits for a port.
     say(&json!({ "listening": 1 }));
@@ -90,7 +96,8 @@ async fn greet(socket: Socket, Auth(hello): Auth<Hello>) {
     if let Err(error) = socket.set_data("who", &hello.who) {
         say(&json!({ "heard": error.to_string() }));
     }
-    socket.join(hello.rooms);
+    let name = |room: serde_json::Value| room.as_str().map_or_else(|| room.to_string(), str::to_owned);
+    socket.join(hello.rooms.into_iter().map(name).collect::<Vec<_>>());
 }
 
 /// One line to whoever tells us what to do.

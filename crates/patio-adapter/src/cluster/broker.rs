@@ -187,6 +187,7 @@ pub(super) trait Receive: Send + Sync {
     fn left(&self, node: &NodeId);
     fn waits_for(&self, request: &RequestId) -> bool;
     fn has_room(&self, room: &str) -> bool;
+    fn rooms_of(&self, socket: &str) -> Option<Vec<Room>>;
 }
 
 impl Inbox {
@@ -202,6 +203,11 @@ impl Inbox {
     /// Whether a socket of this server is in the room. A message for nobody here need not be read.
     pub fn has_room(&self, room: &str) -> bool {
         self.receiver.upgrade().is_some_and(|receiver| receiver.has_room(room))
+    }
+
+    /// The rooms of a socket of this server; `None` if it has none of this id.
+    pub fn rooms_of(&self, socket: &str) -> Option<Vec<Room>> {
+        self.receiver.upgrade().and_then(|receiver| receiver.rooms_of(socket))
     }
 
     /// Handles a message, before it returns. Nothing waits in here; answers go to [`Broker::respond`]. Must not be

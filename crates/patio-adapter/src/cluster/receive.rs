@@ -8,7 +8,9 @@ use super::{
     keeper::Keeper,
     message::{Incoming, Message, RequestId, Sender},
 };
-use crate::{AnswerSink, Asked, BroadcastOptions, Local, NodeId, Payload, Reply, acks, question::Heard};
+use crate::{
+    AnswerSink, Asked, BroadcastOptions, Local, NodeId, Payload, Reply, Room, acks, question::Heard,
+};
 
 /// How many questions of other servers may wait for this server's sockets. Beyond, the event is still delivered, but
 /// no ack is asked for.
@@ -84,6 +86,12 @@ impl<B: Broker> Receive for Inner<B> {
 
     fn has_room(&self, room: &str) -> bool {
         self.local.upgrade().is_some_and(|local| local.has_room(room))
+    }
+
+    fn rooms_of(&self, socket: &str) -> Option<Vec<Room>> {
+        // Others may have joined the room that is called as it is.
+        let members = self.local.upgrade()?.fetch_sockets(&BroadcastOptions::to(socket));
+        members.into_iter().find(|member| member.id.as_str() == socket).map(|member| member.rooms)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use patio_proto::msgpack;
 
-/// Whose messages are written. All are read, whatever is chosen.
+/// Whose messages are written. Broadcasts of all are read, whatever is chosen, and requests of all but
+/// [`V5`](Self::V5), which shares no cluster with any other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {
@@ -16,13 +17,18 @@ pub enum Dialect {
     V7_1,
     /// `socket.io-redis` 6, which knows no `server_side_emit` either.
     V6,
+    /// `socket.io-redis` 5, for Socket.IO 2: every server of the cluster must speak it. It knows broadcasts,
+    /// `count_sockets` and `all_rooms`; `sockets_join`, `sockets_leave` and `disconnect_sockets` of sockets that `to` names by
+    /// their ids; `except` of ids, as `socket.broadcast()` has it. All else is unsupported. Ids are told from rooms by
+    /// their look, which `generate_id` must not change: 20 letters, digits, `-` and `_`.
+    V5,
 }
 
 impl Dialect {
     pub(crate) const fn msgpack(self) -> msgpack::Dialect {
         match self {
             Self::V8 => msgpack::Dialect::Notepack3,
-            Self::V7 | Self::V7_1 | Self::V6 => msgpack::Dialect::Notepack2,
+            Self::V7 | Self::V7_1 | Self::V6 | Self::V5 => msgpack::Dialect::Notepack2,
         }
     }
 
@@ -32,6 +38,6 @@ impl Dialect {
     }
 
     pub(crate) const fn has_server_side_emit(self) -> bool {
-        !matches!(self, Self::V6)
+        !matches!(self, Self::V6 | Self::V5)
     }
 }

@@ -139,25 +139,27 @@ impl Emitter {
             return Ok(());
         }
         let channel = self.channels().broadcast(options);
-        self.publish(channel, self.encoder().broadcast(&payload, options).map_err(EmitterError::Publish)?)
-            .await
+        let encoder = self.encoder();
+        let checked = encoder.check_except(options, |_| false);
+        let bytes = checked.and_then(|()| encoder.broadcast(&payload, options));
+        self.publish(channel, bytes.map_err(EmitterError::Publish)?).await
     }
 
     /// Makes the chosen sockets join rooms. `socketsJoin(rooms)` in Socket.IO.
     pub async fn sockets_join(&self, rooms: impl IntoRooms) -> Result<(), EmitterError> {
         let rooms = rooms.into_rooms().into_vec();
-        self.request(Message::Join { options: self.options.clone(), rooms }).await
+        self.command(Message::Join { options: self.options.clone(), rooms }).await
     }
 
     /// Makes the chosen sockets leave rooms. `socketsLeave(rooms)` in Socket.IO.
     pub async fn sockets_leave(&self, rooms: impl IntoRooms) -> Result<(), EmitterError> {
         let rooms = rooms.into_rooms().into_vec();
-        self.request(Message::Leave { options: self.options.clone(), rooms }).await
+        self.command(Message::Leave { options: self.options.clone(), rooms }).await
     }
 
     /// Disconnects the chosen sockets; with `close`, closes their connections. `disconnectSockets(close)` in Socket.IO.
     pub async fn disconnect_sockets(&self, close: bool) -> Result<(), EmitterError> {
-        self.request(Message::Disconnect { options: self.options.clone(), close }).await
+        self.command(Message::Disconnect { options: self.options.clone(), close }).await
     }
 
     /// Sends an event to the servers themselves, whatever rooms were chosen. Errors: a name that servers use among themselves
@@ -168,17 +170,23 @@ impl Emitter {
         data: &T,
     ) -> Result<(), EmitterError> {
         let payload = payload(event, data, &SERVER_SIDE_RESERVED)?;
-        let bytes = self.encoder().request(&Message::ServerSideEmit { payload, request: None });
-        let bytes = bytes.map_err(EmitterError::Publish)?;
-        self.publish(self.channels().requests, bytes).await
+        self.request(Message::ServerSideEmit { payload, request: None }).await
     }
 
-    async fn request(&self, message: Message) -> Result<(), EmitterError> {
+    /// Changes the chosen sockets.
+    async fn command(&self, message: Message) -> Result<(), EmitterError> {
         if self.options.is_nobody() {
             return Ok(());
         }
-        let bytes = self.encoder().request(&message).map_err(EmitterError::Publish)?;
-        self.publish(self.channels().requests, bytes).await
+        self.request(message).await
+    }
+
+    async fn request(&self, message: Message) -> Result<(), EmitterError> {
+        let channel = self.channels().requests;
+        for bytes in self.encoder().requests(&message, |_| false).map_err(EmitterError::Publish)? {
+            self.publish(channel.clone(), bytes).await?;
+        }
+        Ok(())
     }
 
     fn channels(&self) -> Channels {

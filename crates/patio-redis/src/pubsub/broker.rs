@@ -18,13 +18,15 @@ use patio_adapter::{
 
 use super::Settings;
 use crate::{
+    Dialect,
     channels::{Channels, Kind},
-    client::Publisher,
+    client::{Publisher, Subscription},
     link::{Link, Route},
     queue::{Outcome, Publication},
     wire::{
         Garbage,
         classic::{self, Encoder, Request, via},
+        id, legacy,
     },
 };
 
@@ -71,7 +73,7 @@ impl PubSubBroker {
         match self.place.get() {
             Some(place) => {
                 let route: Arc<dyn Route> = place.clone();
-                Box::pin(self.link.release(&place.channels.subscriptions(), &route))
+                Box::pin(self.link.release(&place.subscriptions(), &route))
             }
             None => Box::pin(ready(())),
         }
@@ -98,7 +100,7 @@ impl Broker for PubSubBroker {
             })
         });
         let route: Arc<dyn Route> = place.clone();
-        Box::pin(self.link.want(&place.channels.subscriptions(), &route))
+        Box::pin(self.link.want(&place.subscriptions(), &route))
     }
 
     fn publish(&self, message: &Message) -> Result<(), AdapterError> {
@@ -142,6 +144,7 @@ impl Broker for PubSubBroker {
     fn supports(&self, query: Query) -> BoxFuture<'static, bool> {
         match query {
             Query::AllRooms => Box::pin(ready(true)),
+            Query::Count if self.settings.dialect == Dialect::V5 => Box::pin(ready(true)),
             // All must be like this server.
             Query::Count => {
                 let asking = self.asking();
@@ -176,23 +179,59 @@ impl Drop for PubSubBroker {
 
 impl Place {
     fn publish(&self, message: &Message, outcome: Outcome) -> Result<(), AdapterError> {
-        let encoded = match message {
-            Message::Broadcast { payload, options, request: None } => {
-                let channel = self.channels.broadcast(options);
-                self.encoder.broadcast(payload, options).map(|payload| (channel, payload))
-            }
-            Message::CountSockets { .. } => {
-                self.encoder.request(message).map(|payload| (self.channels.patio_requests.clone(), payload))
-            }
-            _ => self.encoder.request(message).map(|payload| (self.channels.requests.clone(), payload)),
+        let Message::Broadcast { payload, options, request: None } = message else {
+            return self.publish_requests(message, outcome);
         };
-        match encoded {
-            Ok((channel, payload)) => self.link.publish(Publication { channel, payload, outcome }),
+        let checked = self.encoder.check_except(options, |socket| self.is_here(socket));
+        match checked.and_then(|()| self.encoder.broadcast(payload, options)) {
+            Ok(payload) => {
+                let channel = self.channels.broadcast(options);
+                self.link.publish(Publication { channel, payload, outcome })
+            }
             Err(error) => {
                 outcome.forget();
                 Err(error)
             }
         }
+    }
+
+    fn publish_requests(&self, message: &Message, outcome: Outcome) -> Result<(), AdapterError> {
+        let channel = match message {
+            Message::CountSockets { .. } if self.encoder.dialect != Dialect::V5 => {
+                &self.channels.patio_requests
+            }
+            _ => &self.channels.requests,
+        };
+        let publish =
+            |payload, outcome| self.link.publish(Publication { channel: channel.clone(), payload, outcome });
+        let requests = self.encoder.requests(message, |socket| self.is_here(socket));
+        let (last, others) = match requests {
+            Ok(mut requests) => (requests.pop(), requests),
+            Err(error) => {
+                outcome.forget();
+                return Err(error);
+            }
+        };
+        let published =
+            others.into_iter().try_for_each(|payload| publish(payload, Outcome::count(self.inbox.clone())));
+        match (published, last) {
+            (Ok(()), Some(payload)) => publish(payload, outcome),
+            (published, _) => {
+                outcome.forget();
+                published
+            }
+        }
+    }
+
+    fn is_here(&self, socket: &str) -> bool {
+        self.inbox.rooms_of(socket).is_some()
+    }
+
+    /// What this namespace hears of: in 5.x the two channels do not exist that came later.
+    fn subscriptions(&self) -> Vec<Subscription<'_>> {
+        let all = self.channels.subscriptions();
+        let those = if self.encoder.dialect == Dialect::V5 { 3 } else { all.len() };
+        all.into_iter().take(those).collect()
     }
 
     fn deliver(&self, sender: Sender, message: Message) {
@@ -215,22 +254,33 @@ impl Place {
                     self.deliver(sender, Message::Broadcast { payload, options, request: None });
                 }
             }
-            Some(Kind::Request) => match classic::read_request(payload, &self.encoder.namespace)? {
+            Some(Kind::Request) => match self.read_request(payload)? {
                 Request::Message(sender, message) => self.deliver(sender, message),
                 Request::OfSocket(sender, message, socket, request) => {
-                    if self.inbox.has_room(&socket) {
+                    if self.is_here(&socket) {
                         self.deliver(sender, message);
-                        self.confirm(&request);
+                        self.answer(self.encoder.done(&request));
                     }
                 }
-                Request::Unknown => {}
+                Request::RoomsOf(socket, request) => {
+                    if let Some(rooms) = self.inbox.rooms_of(&socket) {
+                        self.answer(legacy::rooms_response(&request, &rooms));
+                    }
+                }
+                Request::Custom(request) => self.answer(legacy::nothing(&request)),
+                Request::Ignored => {}
             },
             Some(Kind::PatioRequest) => {
                 let (sender, message) = classic::read_patio_request(payload)?;
                 self.deliver(sender, message);
             }
             Some(Kind::Response) => {
-                if let Some(message) = classic::read_response(payload, |id| self.inbox.waits_for(id))? {
+                let waits_for = |id: &_| self.inbox.waits_for(id);
+                let message = match self.encoder.dialect {
+                    Dialect::V5 => legacy::read_response(payload, waits_for)?,
+                    _ => classic::read_response(payload, waits_for)?,
+                };
+                if let Some(message) = message {
                     self.deliver(Sender { node: None, via: via::USUAL }, message);
                 }
             }
@@ -239,9 +289,16 @@ impl Place {
         Ok(())
     }
 
-    /// Tells a server of version 7 or older that what it wanted of one socket is done.
-    fn confirm(&self, request: &RequestId) {
-        let publication = Encoder::done(request).map(|payload| Publication {
+    fn read_request(&self, payload: &Bytes) -> Result<Request, Garbage> {
+        match self.encoder.dialect {
+            Dialect::V5 => legacy::read_request(payload, |id| self.inbox.waits_for(id)),
+            _ => classic::read_request(payload, &self.encoder.namespace),
+        }
+    }
+
+    /// Answers a server of version 7 or older that asks about one socket.
+    fn answer(&self, response: Result<Bytes, AdapterError>) {
+        let publication = response.map(|payload| Publication {
             channel: self.channels.responses.clone(),
             payload,
             outcome: Outcome::count(self.inbox.clone()),
@@ -258,10 +315,4 @@ impl Route for Place {
             self.inbox.garbage(&garbage);
         }
     }
-}
-
-/// 6 characters, as Node's ids of servers and requests on these channels: 36 random bits.
-fn id() -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    (0..6).map(|_| char::from(ALPHABET[fastrand::usize(..64)])).collect()
 }

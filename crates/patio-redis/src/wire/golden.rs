@@ -218,7 +218,7 @@ fn requests_of_older_versions() {
         panic!();
     };
     assert_eq!((options, rooms, socket), (BroadcastOptions::to("s1"), vec!["r".into()], "s1".into()));
-    assert_eq!(Encoder::done(&request).unwrap(), r#"{"requestId":"abcdef"}"#);
+    assert_eq!(encoder(Dialect::V6).done(&request).unwrap(), r#"{"requestId":"abcdef"}"#);
     let Request::Message(sender, Message::FetchSockets { request, options }) =
         read(r#"{"requestId":"abcdef","type":0,"rooms":["r"]}"#).unwrap()
     else {

@@ -7,11 +7,12 @@
 import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 import { Redis } from "ioredis";
+import clientOf2 from "socket.io-client-2";
 import { Manager } from "socket.io-client-4";
 import { ok, same, within } from "../peer.mjs";
 import * as checks from "./checks.mjs";
 import { deferred, startRedis, startServer } from "./servers.mjs";
-import { cells, KINDS, VERSIONS } from "./table.mjs";
+import { cells, KINDS, otherNamespace, VERSIONS } from "./table.mjs";
 import { untag } from "./values.mjs";
 
 const require = createRequire(import.meta.url);
@@ -25,10 +26,10 @@ const { values: flags } = parseArgs({
 
 class Cluster {
   static async start(redis, version) {
-    const cluster = new Cluster();
+    const cluster = Object.assign(new Cluster(), { version, other: otherNamespace(version) });
     const key = `cluster-${version}`;
     const settings = ["--redis", redis, "--key", key, "--adapter", version];
-    const node = ["node", [new URL("node.mjs", import.meta.url).pathname, ...settings]];
+    const node = ["node", [new URL(version === "5" ? "node-2.mjs" : "node.mjs", import.meta.url).pathname, ...settings]];
     const commands = { node, patio: [flags.server, settings] };
     const starting = KINDS.flatMap((kind) =>
       [1, 2].map(async (n) => {
@@ -42,10 +43,9 @@ class Cluster {
       for (const letter of ["a", "b"]) {
         const rooms = [`all-${letter}`, `on-${server.name}`];
         if (letter === "a") rooms.push("a#b €", "42", 7, "");
-        for (const nsp of ["/", "/chat#é"]) {
-          const client = await cluster.connect(server, `${server.name}-${letter}`, rooms, nsp);
-          cluster.clients.push(Object.assign(client, { letter }));
-        }
+        const client = await cluster.connect(server, `${server.name}-${letter}`, rooms);
+        const other = await cluster.connect(server, client.who, rooms, cluster.other, client.socket.io);
+        for (const each of [client, other]) cluster.clients.push(Object.assign(each, { letter }));
       }
     cluster.redis = new Redis(redis);
     cluster.own = await startServer("Patio's emitter", flags.server, [...settings, "--emitter"]);
@@ -53,9 +53,15 @@ class Cluster {
     return cluster;
   }
 
-  /** A client of a server, in these rooms. */
-  async connect(server, who, rooms, nsp = "/") {
-    const manager = new Manager(server.url, { transports: ["websocket"], reconnection: false });
+  /** A connection. Clients of Socket.IO 2 say who they are with it, later ones in each namespace. */
+  open(url, hello) {
+    const options = { transports: ["websocket"], reconnection: false };
+    if (this.version !== "5") return new Manager(url, options);
+    return new clientOf2.Manager(url, { ...options, query: { hello: JSON.stringify(hello) } });
+  }
+
+  /** A client of a server, in these rooms. Of Socket.IO 2, every connection is in the main namespace. */
+  async connect(server, who, rooms, nsp = "/", manager = this.open(server.url, { who, rooms })) {
     const socket = manager.socket(nsp, { auth: { who, rooms } });
     const client = { who, rooms, nsp, socket, kind: server.kind, server: server.name, events: [] };
     const fences = new Map();
@@ -83,11 +89,12 @@ class Cluster {
   }
 
   async stop() {
-    this.clients.forEach(({ socket }) => socket.io._close());
+    this.clients.forEach(checks.close);
     this.redis.disconnect();
     await this.own.stop();
     for (const server of this.servers) {
-      if (server.kind === "patio") same(await server.do("garbage"), 0, `garbage on ${server.name}`);
+      for (const nsp of server.kind === "patio" ? ["/", this.other] : [])
+        same(await server.do("garbage", { nsp }), 0, `garbage on ${server.name}`);
       await server.stop();
     }
   }

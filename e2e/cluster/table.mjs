@@ -6,7 +6,10 @@ import { values } from "./values.mjs";
 
 /** Two servers of each kind are in every cluster. */
 export const KINDS = ["node", "patio"];
-export const VERSIONS = ["8", "8 specific", "7", "6"];
+export const VERSIONS = ["8", "8 specific", "7", "6", "5"];
+
+/** The second namespace: Socket.IO 2 reads a name as a path, without what follows a `#`. */
+export const otherNamespace = (version) => (version === "5" ? "/chat" : "/chat#é");
 
 const EMITTERS = ["Patio's emitter", "redis-emitter 5.1", "socket.io-emitter 3.2"];
 
@@ -20,12 +23,26 @@ const OPERATIONS = [
   ...Object.keys(values).map((value) => ["consult", value]),
   ...["of the kind", "of a room"].map((how) => ["fetch", how]),
   ...["join and leave", "disconnect", "disconnect and close"].map((how) => ["change", how]),
+  ...["one socket joins and leaves", "disconnect by id", "disconnect and close by id"].map((how) => ["change", how]),
+  ...["sockets and their rooms", "custom requests"].map((what) => ["former", what]),
   ...["rooms", "servers", "sockets"].map((what) => ["count", what]),
 ];
 
 function without({ version, from, to, operation, argument }) {
   if (argument === "undefined" && ["patio", "Patio's emitter"].includes(from)) return "what Patio sends has null where Node has undefined";
-  if (operation === "count" && argument === "sockets" && from === "node") return "Node cannot count sockets";
+  if (operation === "count" && argument === "sockets" && from === "node" && version !== "5") return "Node cannot count sockets";
+  if (operation === "former" && (version !== "5" || from !== "node")) return "only servers of socket.io-redis 5 ask so";
+  if (version === "5") {
+    if (["ask", "acks"].includes(operation)) return "socket.io-redis 5 has no broadcasts with acks";
+    if (["tell", "consult"].includes(operation)) return "socket.io-redis 5 has no serverSideEmit";
+    if (operation === "fetch") return "socket.io-redis 5 has no fetchSockets";
+    if (argument === "all but a room") return "socket.io-redis 5 leaves out sockets, not the members of rooms";
+    if (["join and leave", "disconnect", "disconnect and close"].includes(argument)) return "socket.io-redis 5 changes sockets by their ids only";
+    if (argument === "servers" && from === "node") return "socket.io-redis 5 does not count servers";
+    if (operation === "change" && from === "redis-emitter 5.1") return "redis-emitter 5 asks in the numbers of later versions";
+    if (argument.includes("binary") && /^(redis|socket.io)-emitter/.test(from) && to === "node")
+      return "socket.io-redis 5 makes JSON of the binary of other emitters";
+  }
   if (version === "6") {
     if (["ask", "acks"].includes(operation)) return "socket.io-redis 6 has no broadcasts with acks";
     // Patio understands what an emitter says to servers, whatever the others are.
@@ -34,11 +51,11 @@ function without({ version, from, to, operation, argument }) {
     if (argument === "servers" && from === "node") return "socket.io-redis 6 does not count servers";
     if (argument === "a number as a room" && to === "node") return "socket.io-redis 6 finds nobody in a room that is a number";
   }
-  if (argument === "a number as a room" && ["patio", "Patio's emitter"].includes(from) && to === "node")
+  if (argument === "a number as a room" && ["patio", "Patio's emitter"].includes(from) && to === "node" && version !== "5")
     return "a room is text in Patio, and a number in Node is another room";
   if (!EMITTERS.includes(from)) return;
-  if (from === "redis-emitter 5.1" && ["7", "6"].includes(version) && to === "node" && argument === "date" && operation === "value")
-    return "notepack 2 of versions 7 and 6 does not read the dates of redis-emitter 5";
+  if (from === "redis-emitter 5.1" && ["7", "6", "5"].includes(version) && to === "node" && argument === "date" && operation === "value")
+    return "notepack 2 of versions 7 to 5 does not read the dates of redis-emitter 5";
   if (["ask", "acks", "consult", "fetch", "count"].includes(operation)) return "an emitter gets no answers";
   if (argument === "another socket's broadcast") return "an emitter has no sockets";
   if (from !== "socket.io-emitter 3.2") return;

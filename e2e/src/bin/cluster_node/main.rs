@@ -6,7 +6,10 @@ mod tagged;
 use std::net::Ipv4Addr;
 
 use clap::Parser as _;
-use patio::{Namespace, Server, Socket, extract::Auth};
+use patio::{
+    Namespace, Server, Socket,
+    extract::{Auth, Handshake},
+};
 use patio_redis::{Dialect, Emitter, PubSub};
 use serde::Deserialize;
 use serde_json::json;
@@ -18,7 +21,7 @@ struct Flags {
     redis: String,
     #[arg(long)]
     key: String,
-    /// Whose version it is beside: 8, "8 specific", 7 or 6.
+    /// Whose version it is beside: 8, "8 specific", 7, 6 or 5.
     #[arg(long)]
     adapter: String,
     /// Be an emitter, not a server.
@@ -46,10 +49,13 @@ async fn main() -> anyhow::Result<()> {
         "8 specific" => redis.publish_on_specific_response_channel(true),
         "7" => redis.dialect(Dialect::V7),
         "6" => redis.dialect(Dialect::V6),
+        "5" => redis.dialect(Dialect::V5),
         other => anyhow::bail!("there is no adapter {other}"),
     };
-    let mut builder = Server::builder().adapter(redis.connect().await?);
-    for name in ["/", "/chat#é"] {
+    let mut builder = Server::builder().adapter(redis.connect().await?).allow_eio3(flags.adapter == "5");
+    // As Node's server of that version has it.
+    let other = if flags.adapter == "5" { "/chat" } else { "/chat#é" };
+    for name in ["/", other] {
         let namespace = Namespace::new().on_connect(greet).on_server_side("told", move |event, reply| {
             let arguments = event.to_value().map(tagged::arguments).unwrap_or_default();
             say(&json!({ "heard": { "nsp": name, "args": tagged::tag(&arguments) } }));
@@ -80,6 +86,7 @@ async fn emitter(flags: &Flags) -> anyhow::Result<()> {
     let dialect = match &*flags.adapter {
         "7" => Dialect::V7,
         "6" => Dialect::V6,
+        "5" => Dialect::V5,
         _ => Dialect::V8,
     };
     let emitter = Emitter::new(&flags.redis)?.key(&*flags.key).dialect(dialect);
@@ -92,7 +99,12 @@ async fn emitter(flags: &Flags) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn greet(socket: Socket, Auth(hello): Auth<Hello>) {
+async fn greet(socket: Socket, handshake: Handshake, auth: Option<Auth<Hello>>) {
+    // Clients of Socket.IO 2 have no `auth`.
+    let query = || handshake.query().get("hello").and_then(|hello| serde_json::from_str(hello).ok());
+    let Some(hello) = auth.map(|Auth(hello)| hello).or_else(query) else {
+        return say(&json!({ "heard": "a client that does not say who it is" }));
+    };
     if let Err(error) = socket.set_data("who", &hello.who) {
         say(&json!({ "heard": error.to_string() }));
     }

@@ -2,8 +2,8 @@
 
 use patio_proto::msgpack;
 
-/// Whose messages are written. Broadcasts of all are read, whatever is chosen, and requests of all but
-/// [`V5`](Self::V5), which shares no cluster with any other.
+/// Whose messages are written. All are read, whatever is chosen, but for the requests of [`V5`](Self::V5): they mean
+/// something else in all later versions, so they are dropped and counted there, and those of later versions here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {
@@ -17,10 +17,11 @@ pub enum Dialect {
     V7_1,
     /// `socket.io-redis` 6, which knows no `server_side_emit` either.
     V6,
-    /// `socket.io-redis` 5, for Socket.IO 2: every server of the cluster must speak it. It knows broadcasts,
-    /// `count_sockets` and `all_rooms`; `sockets_join`, `sockets_leave` and `disconnect_sockets` of sockets that `to` names by
-    /// their ids; `except` of ids, as `socket.broadcast()` has it. All else is unsupported. Ids are told from rooms by
-    /// their look, which `generate_id` must not change: 20 letters, digits, `-` and `_`.
+    /// `socket.io-redis` 5, of Socket.IO 2: all servers of the cluster must speak it. There are broadcasts, `count_sockets`
+    /// and `all_rooms`; `except` leaves out sockets by their ids, as `socket.broadcast()` does; `sockets_join`,
+    /// `sockets_leave` and `disconnect_sockets` are for sockets that `to` names by their ids. All else is unsupported: it is
+    /// done on this server only. Ids are told from rooms by their look, 20 letters, digits, `-` and `_`, which
+    /// `generate_id` must keep. Clients 2.x need `allow_eio3(true)`.
     V5,
 }
 

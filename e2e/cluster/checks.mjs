@@ -13,6 +13,10 @@ export const audiences = {
   "two rooms": { how: { to: ["all-a", "all-b"] }, meant: () => true },
   "a room with # and unicode": { how: { to: ["a#b €"] }, meant: ({ letter }) => letter === "a" },
   "a room with a number": { how: { to: ["42"] }, meant: ({ letter }) => letter === "a" },
+  "a number as a room": {
+    how: ({ from }) => ({ to: [/^patio/i.test(from) ? "7" : 7] }),
+    meant: ({ letter }) => letter === "a",
+  },
   "a room without a name": { how: { to: [""] }, meant: ({ letter }) => letter === "a" },
   "a room of one server": {
     how: ({ to }) => ({ to: [`on-${to}-1`] }),
@@ -30,15 +34,17 @@ export const audiences = {
   },
   volatile: { how: { volatile: true }, meant: () => true },
   uncompressed: { how: { compress: false }, meant: () => true },
-  "another namespace": { how: { nsp: "/chat#é", to: ["all-b"] }, meant: ({ letter }) => letter === "b" },
+  "another namespace": { how: { other: true, to: ["all-b"] }, meant: ({ letter }) => letter === "b" },
 };
 
 const victim = ({ to }, clients) => clients.find(({ server, letter }) => server === `${to}-2` && letter === "b");
 
 export async function emit(cluster, cell) {
   const { how, meant } = audiences[cell.argument];
-  const clients = cluster.clients.filter(({ nsp }) => nsp === (how.nsp ?? "/"));
-  const chosen = typeof how === "function" ? how(cell, clients) : how;
+  const { other, ...rest } = how;
+  const nsp = other ? cluster.other : "/";
+  const clients = cluster.clients.filter((client) => client.nsp === nsp);
+  const chosen = { ...(typeof how === "function" ? how(cell, clients) : rest), nsp };
   await deliver(cluster, cell, chosen, ["x"], ["x"], (client) => meant(client, cell, clients));
 }
 
@@ -149,21 +155,34 @@ export async function fetch(cluster, { argument, to, sender }) {
   for (const client of cluster.clients.filter(({ nsp, kind }) => nsp === "/" && kind === to)) {
     if (argument === "of a room" && client.letter !== "a") continue;
     const { rooms, data, handshake } = known.get(client.id) ?? {};
-    same(rooms, [...client.rooms, client.id].sort(), `the rooms of ${client.who}`);
+    same(rooms, [...client.rooms, client.id].map(String).sort(), `the rooms of ${client.who}`);
     same(data, { who: client.who }, `the data of ${client.who}`);
     const keys = ["address", "auth", "headers", "issued", "query", "secure", "time", "url", "xdomain"];
     same([...handshake].sort(), keys, `the handshake of ${client.who}`);
   }
 }
 
+/** Ends the connection of a client. */
+export function close({ socket }) {
+  (socket.io._close ?? socket.io.close).call(socket.io);
+}
+
 export async function change(cluster, cell) {
   const { number, argument, to, sender } = cell;
-  if (argument !== "join and leave") return end(cluster, cell, argument === "disconnect and close");
+  if (argument.startsWith("disconnect")) return end(cluster, cell);
   const room = `new-${number}`;
   const members = async () => {
     const own = cluster.servers.map((server) => server.do("fetch", { to: [room], local: true }));
     return (await Promise.all(own)).flat().map(({ id }) => id).sort();
   };
+  if (argument === "one socket joins and leaves") {
+    const { id } = victim(cell, cluster.clients.filter(({ nsp }) => nsp === "/"));
+    await sender.do("join", { to: [id], rooms: [room, `${room}-too`] });
+    await eventually(async () => (await members()).length === 1, "the member");
+    same(await members(), [id], "the member");
+    await sender.do("leave", { to: [id], rooms: [room, `${room}-too`] });
+    return eventually(async () => (await members()).length === 0, "nobody");
+  }
   const all = cluster.clients.filter(({ nsp, kind }) => nsp === "/" && kind === to);
   await sender.do("join", { to: onKind(to), rooms: [room, `${room}-too`] });
   await eventually(async () => (await members()).length === all.length, "the members");
@@ -176,26 +195,28 @@ export async function change(cluster, cell) {
   await eventually(async () => (await members()).length === 0, "nobody");
 }
 
-async function end(cluster, { number, to, sender }, close) {
+async function end(cluster, { number, argument, to, sender }) {
+  const closing = argument.startsWith("disconnect and close");
   const room = `gone-${number}`;
   const guests = [];
   for (const server of cluster.servers.filter(({ kind }) => kind === to)) {
     const guest = await cluster.connect(server, `guest-${number}`, [room]);
     // In a second namespace of the same connection: only with it the client keeps a connection that it may keep.
-    const other = guest.socket.io.socket("/chat#é", { auth: { who: guest.who, rooms: [] } });
+    const other = guest.socket.io.socket(cluster.other, { auth: { who: guest.who, rooms: [] } });
     await within(new Promise((resolve) => other.on("connect", resolve)), "second namespace");
     guests.push({ ...guest, other });
   }
   const ended = guests.map(({ socket }) => new Promise((resolve) => socket.on("disconnect", resolve)));
-  await sender.do("disconnect", { to: [room], close });
+  const meant = argument.endsWith("by id") ? guests.map(({ id }) => id) : [room];
+  await sender.do("disconnect", { to: meant, close: closing });
   const reasons = await within(Promise.all(ended), "end of the guests");
-  if (close) {
+  if (closing) {
     await eventually(() => guests.every(({ other }) => !other.connected), "end of the connections");
   } else {
     same(reasons, Array(2).fill("io server disconnect"), "the reasons");
     ok(guests.every(({ other }) => other.connected), "a connection has ended that was to stay");
   }
-  guests.forEach(({ socket }) => socket.io._close());
+  guests.forEach(close);
   ok(cluster.clients.every(({ socket }) => socket.connected), "a client that was not meant is disconnected");
 }
 
@@ -279,11 +300,21 @@ export async function recover(cluster, { number, argument, from, to }) {
 
 const last = (events, name) => events.findLast(([sender]) => sender === name)?.[1];
 
+// What only `socket.io-redis` 5 has: the ids of sockets, the rooms of a socket, questions between applications.
+export async function former(cluster, { argument, to, sender }) {
+  if (argument === "custom requests") return same(await sender.do("custom"), Array(4).fill(null), "the answers");
+  const sockets = await sender.do("fetch", { to: onKind(to) });
+  const byId = (list) => list.map(({ id, rooms }) => ({ id, rooms })).sort((a, b) => (a.id < b.id ? -1 : 1));
+  const meant = cluster.clients.filter(({ nsp, kind }) => nsp === "/" && kind === to);
+  const expected = meant.map(({ id, rooms }) => ({ id, rooms: [...rooms.map(String), id].sort() }));
+  same(byId(sockets), byId(expected), "the sockets and their rooms");
+}
+
 export async function count(cluster, { argument, sender }) {
   const clients = cluster.clients.filter(({ nsp }) => nsp === "/");
   if (argument === "servers") return same(await sender.do("servers"), 4, "the servers");
   if (argument === "sockets") return same(await sender.do("count"), clients.length, "the sockets");
-  const rooms = new Set(clients.flatMap(({ id, rooms }) => [id, ...rooms]));
+  const rooms = new Set(clients.flatMap(({ id, rooms }) => [id, ...rooms.map(String)]));
   same(await sender.do("rooms"), [...rooms].sort(), "the rooms");
 }
 

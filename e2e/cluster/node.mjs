@@ -42,6 +42,7 @@ const adapters = {
   "streams 0.3": () => streams("@socket.io/redis-streams-adapter"),
   "streams 0.2": () => streams("redis-streams-adapter-0.2"),
   7: () => require("redis-adapter-7").createAdapter(publisher, subscriber, { key }),
+  6: () => require("socket.io-redis")({ pubClient: publisher, subClient: subscriber, key }),
 };
 const http = createServer();
 const [, adapter, recovering] = flags.adapter.match(/^(.*?)( recovering)?$/);
@@ -91,7 +92,7 @@ const operations = {
   fetch: async (how) => {
     const sockets = await choose(how).fetchSockets();
     return sockets.map(({ id, rooms, data, handshake }) => {
-      return { id, rooms: [...rooms].sort(), data, handshake: Object.keys(handshake) };
+      return { id, rooms: [...rooms].map(String).sort(), data, handshake: Object.keys(handshake) };
     });
   },
   tell: ({ nsp, args }) => void io.of(nsp).serverSideEmit("told", ...untag(args)),
@@ -101,7 +102,7 @@ const operations = {
       .serverSideEmitWithAck(event, ...untag(args))
       .then((answers) => ({ answers: tag(answers), missing: 0 }))
       .catch((error) => ({ answers: tag(error.responses), missing: 1 })),
-  rooms: async ({ nsp }) => [...(await io.of(nsp).adapter.allRooms())].map(String).sort(),
+  rooms: async ({ nsp }) => [...new Set([...(await io.of(nsp).adapter.allRooms())].map(String))].sort(),
   // With ioredis, 0.2 sends what it keeps of sessions behind a command that waits.
   close: () => io.close().then(() => publisher.ping()),
   servers: ({ nsp }) => io.of(nsp).adapter.serverCount(),

@@ -7,13 +7,14 @@
 import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 import { Redis } from "ioredis";
+import clientOf2 from "socket.io-client-2";
 import { Manager } from "socket.io-client-4";
 import { ok, same, within } from "../peer.mjs";
 import * as checks from "./checks.mjs";
 import { deferred, startRedis, startServer } from "./servers.mjs";
 import { cells, KINDS } from "./table.mjs";
 import { untag } from "./values.mjs";
-import { VERSIONS } from "./versions.mjs";
+import { otherNamespace, VERSIONS } from "./versions.mjs";
 
 const require = createRequire(import.meta.url);
 const { values: flags } = parseArgs({
@@ -28,7 +29,7 @@ class Cluster {
   warm = 0;
 
   static async start(redis, version) {
-    const cluster = new Cluster();
+    const cluster = Object.assign(new Cluster(), { version, other: otherNamespace(version) });
     cluster.key = `cluster-${version}`;
     cluster.settings = ["--redis", redis, "--key", cluster.key, "--adapter", version];
     const starting = KINDS.flatMap((kind) => [1, 2].map((n) => cluster.startServer(kind, n)));
@@ -37,14 +38,13 @@ class Cluster {
     for (const server of cluster.servers)
       for (const letter of ["a", "b"]) {
         const rooms = [`all-${letter}`, `on-${server.name}`];
-        if (letter === "a") rooms.push("a#b €", "42", "");
-        for (const nsp of ["/", "/chat#é"]) {
-          const client = await cluster.connect(server, `${server.name}-${letter}`, rooms, nsp);
-          cluster.clients.push(Object.assign(client, { letter }));
-        }
+        if (letter === "a") rooms.push("a#b €", "42", 7, "");
+        const client = await cluster.connect(server, `${server.name}-${letter}`, rooms);
+        const other = await cluster.connect(server, client.who, rooms, cluster.other, client.socket.io);
+        for (const each of [client, other]) cluster.clients.push(Object.assign(each, { letter }));
       }
     for (const server of cluster.servers)
-      for (const nsp of ["/", "/chat#é"]) {
+      for (const nsp of ["/", cluster.other]) {
         const clients = cluster.clients.filter((client) => client.nsp === nsp);
         await cluster.warmUp(server, clients, ++cluster.warm);
       }
@@ -55,7 +55,8 @@ class Cluster {
   }
 
   async startServer(kind, n) {
-    const node = ["node", [new URL("node.mjs", import.meta.url).pathname, ...this.settings]];
+    const program = this.version === "5" ? "node-2.mjs" : "node.mjs";
+    const node = ["node", [new URL(program, import.meta.url).pathname, ...this.settings]];
     const commands = { node, patio: [flags.server, this.settings] };
     const server = await startServer(kind, ...commands[kind]);
     return Object.assign(server, { name: `${kind}-${n}` });
@@ -78,9 +79,15 @@ class Cluster {
     await arrived.finally(() => clearInterval(repeat));
   }
 
-  /** A client of a server, in these rooms. */
-  async connect(server, who, rooms, nsp = "/") {
-    const manager = new Manager(server.url, { transports: ["websocket"], reconnection: false });
+  /** A connection. Clients of Socket.IO 2 say who they are with it, later ones in each namespace. */
+  open(url, hello) {
+    const options = { transports: ["websocket"], reconnection: false };
+    if (this.version !== "5") return new Manager(url, options);
+    return new clientOf2.Manager(url, { ...options, query: { hello: JSON.stringify(hello) } });
+  }
+
+  /** A client of a server, in these rooms. Of Socket.IO 2, every connection is in the main namespace. */
+  async connect(server, who, rooms, nsp = "/", manager = this.open(server.url, { who, rooms })) {
     const socket = manager.socket(nsp, { auth: { who, rooms } });
     const client = { who, rooms, nsp, socket, kind: server.kind, server: server.name, events: [] };
     const fences = new Map();
@@ -112,11 +119,12 @@ class Cluster {
   }
 
   async stop() {
-    this.clients.forEach(({ socket }) => socket.io._close());
+    this.clients.forEach(checks.close);
     this.redis.disconnect();
     await this.own.stop();
     for (const server of this.servers) {
-      if (server.kind === "patio") same(await server.do("garbage"), 0, `garbage on ${server.name}`);
+      for (const nsp of server.kind === "patio" ? ["/", this.other] : [])
+        same(await server.do("garbage", { nsp }), 0, `garbage on ${server.name}`);
       await server.stop();
     }
   }

@@ -20,6 +20,8 @@ const TALK = [
   ...Object.keys(values).map((value) => ["consult", value]),
   ...["of the kind", "of a room"].map((how) => ["fetch", how]),
   ...["join and leave", "disconnect", "disconnect and close"].map((how) => ["change", how]),
+  ...["one socket joins and leaves", "disconnect by id", "disconnect and close by id"].map((how) => ["change", how]),
+  ...["sockets and their rooms", "custom requests"].map((what) => ["former", what]),
   ...["rooms", "servers", "sockets"].map((what) => ["count", what]),
 ];
 
@@ -27,13 +29,35 @@ const RETURNS = Object.keys(checks.returns).map((how) => ["recover", how]);
 
 function without({ version, from, to, operation, argument }) {
   if (argument === "undefined" && ["patio", "Patio's emitter"].includes(from)) return "what Patio sends has null where Node has undefined";
-  if (operation === "count" && argument === "sockets" && from === "node") return "Node cannot count sockets";
+  if (operation === "count" && argument === "sockets" && from === "node" && version !== "5") return "Node cannot count sockets";
+  if (operation === "former" && (version !== "5" || from !== "node")) return "only servers of socket.io-redis 5 ask so";
+  if (version === "5") {
+    if (["ask", "acks"].includes(operation)) return "socket.io-redis 5 has no broadcasts with acks";
+    if (["tell", "consult"].includes(operation)) return "socket.io-redis 5 has no serverSideEmit";
+    if (operation === "fetch") return "socket.io-redis 5 has no fetchSockets";
+    if (argument === "all but a room") return "socket.io-redis 5 leaves out sockets, not the members of rooms";
+    if (["join and leave", "disconnect", "disconnect and close"].includes(argument)) return "socket.io-redis 5 changes sockets by their ids only";
+    if (argument === "servers" && from === "node") return "socket.io-redis 5 does not count servers";
+    if (operation === "change" && from === "redis-emitter 5.1") return "redis-emitter 5 asks in the numbers of later versions";
+    if (argument.includes("binary") && /^(redis|socket.io)-emitter/.test(from) && to === "node")
+      return "socket.io-redis 5 makes JSON of the binary of other emitters";
+  }
+  if (version === "6") {
+    if (["ask", "acks"].includes(operation)) return "socket.io-redis 6 has no broadcasts with acks";
+    // Patio understands what an emitter says to servers, whatever the others are.
+    if (["tell", "consult"].includes(operation) && !(from === "redis-emitter 5.1" && to === "patio"))
+      return "socket.io-redis 6 has no serverSideEmit";
+    if (argument === "servers" && from === "node") return "socket.io-redis 6 does not count servers";
+    if (argument === "a number as a room" && to === "node") return "socket.io-redis 6 finds nobody in a room that is a number";
+  }
+  if (argument === "a number as a room" && ["patio", "Patio's emitter"].includes(from) && to === "node" && version !== "5")
+    return "a room is text in Patio, and a number in Node is another room";
   if (operation === "recover" && to === "node" && argument.endsWith("while others emit")) return "Node loses what is sent at the moment of a return";
   if (operation === "count" && argument === "rooms" && !CLASSIC.includes(version)) return "Node's newer adapters cannot list the rooms of all";
   if (!EMITTERS.includes(from)) return;
   if (from !== "Patio's emitter" && !CLASSIC.includes(version)) return "this emitter knows only the classic adapter";
-  if (from === "redis-emitter 5.1" && version === "7" && to === "node" && argument === "date" && operation === "value")
-    return "notepack 2 of version 7 does not read the dates of redis-emitter 5";
+  if (from === "redis-emitter 5.1" && ["7", "6", "5"].includes(version) && to === "node" && argument === "date" && operation === "value")
+    return "notepack 2 of versions 7 to 5 does not read the dates of redis-emitter 5";
   if (["ask", "acks", "consult", "fetch", "count"].includes(operation)) return "an emitter gets no answers";
   if (argument === "another socket's broadcast") return "an emitter has no sockets";
   if (from !== "socket.io-emitter 3.2") return;

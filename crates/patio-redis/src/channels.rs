@@ -23,7 +23,7 @@ pub(crate) struct Channels {
     /// `socket.io-response#/nsp#`
     pub(crate) responses: Bytes,
     /// `socket.io-response#/nsp#uid#`: for this server alone.
-    own_responses: Bytes,
+    pub(crate) own_responses: Bytes,
     /// `socket.io-patio#/nsp#`: where servers like this one ask each other what Node's protocol has not.
     pub(crate) patio_requests: Bytes,
     response_prefix: String,

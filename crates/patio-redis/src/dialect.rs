@@ -2,7 +2,8 @@
 
 use patio_proto::msgpack;
 
-/// Whose messages are written. All are read, whatever is chosen.
+/// Whose messages are written. All are read, whatever is chosen, but for the requests of [`V5`](Self::V5): they mean
+/// something else in all later versions, so they are dropped and counted there, and those of later versions here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {
@@ -16,13 +17,19 @@ pub enum Dialect {
     V7_1,
     /// `socket.io-redis` 6, which knows no `server_side_emit` either.
     V6,
+    /// `socket.io-redis` 5, of Socket.IO 2: all servers of the cluster must speak it. There are broadcasts, `count_sockets`
+    /// and `all_rooms`; `except` leaves out sockets by their ids, as `socket.broadcast()` does; `sockets_join`,
+    /// `sockets_leave` and `disconnect_sockets` are for sockets that `to` names by their ids. All else is unsupported: it is
+    /// done on this server only. Ids are told from rooms by their look, 20 letters, digits, `-` and `_`, which
+    /// `generate_id` must keep. Clients 2.x need `allow_eio3(true)`.
+    V5,
 }
 
 impl Dialect {
     pub(crate) const fn msgpack(self) -> msgpack::Dialect {
         match self {
             Self::V8 => msgpack::Dialect::Notepack3,
-            Self::V7 | Self::V7_1 | Self::V6 => msgpack::Dialect::Notepack2,
+            Self::V7 | Self::V7_1 | Self::V6 | Self::V5 => msgpack::Dialect::Notepack2,
         }
     }
 
@@ -32,6 +39,6 @@ impl Dialect {
     }
 
     pub(crate) const fn has_server_side_emit(self) -> bool {
-        !matches!(self, Self::V6)
+        !matches!(self, Self::V6 | Self::V5)
     }
 }

@@ -47,8 +47,8 @@ pub struct Emitter {
 
 /// How a cluster is told something by somebody who is no server of it.
 pub(crate) trait Medium: Send + Sync + 'static {
-    /// The message, for a namespace.
-    fn post(&self, namespace: &str, message: &Message) -> Result<Post, AdapterError>;
+    /// The message, for a namespace: mostly one post.
+    fn posts(&self, namespace: &str, message: &Message) -> Result<Vec<Post>, AdapterError>;
 }
 
 /// The name by which emitters go among servers.
@@ -171,13 +171,13 @@ impl Emitter {
     }
 
     async fn publish(&self, message: &Message) -> Result<(), EmitterError> {
-        let post = self.medium.post(&self.namespace, message).map_err(EmitterError::Publish)?;
+        let posts = self.medium.posts(&self.namespace, message).map_err(EmitterError::Publish)?;
         // Boxed as in `Client::in_time`.
         let connecting: BoxFuture<'_, Result<Publisher, ConnectError>> =
             Box::pin(self.connection.publisher());
         let publisher = connecting.await.map_err(EmitterError::Connect)?;
         let published: Result<(), CommandError> =
-            publisher.publish(std::iter::once(&post)).await.and_then(|results| results.into_iter().collect());
+            publisher.publish(posts.iter()).await.and_then(|results| results.into_iter().collect());
         if let Err(error) = published {
             if error.is_fatal() {
                 *self.connection.publisher.lock().await = None;

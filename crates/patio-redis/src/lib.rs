@@ -1,8 +1,8 @@
 //! Socket.IO servers that form a cluster over Redis or Valkey, with Node.js servers among them.
 //!
-//! [`PubSub`] is the adapter of `@socket.io/redis-adapter` 8 and 7 and of `socket.io-redis` 6: same channels, same bytes,
-//! so that servers of both kinds are in one cluster and cannot tell. Versions 8.3 and 7.2 are tested in such clusters, older
-//! ones by what they send. Give one to each server:
+//! [`PubSub`] is the adapter of `@socket.io/redis-adapter` 8 and 7 and of `socket.io-redis` 6 and 5: same channels, same
+//! bytes, so that servers of both kinds are in one cluster and cannot tell ([`Dialect`]). Versions 8.3, 7.2, 6.1 and 5.4
+//! are tested in such clusters, those between by what they send. Give one to each server:
 //!
 //! ```no_run
 //! use patio::Server;

@@ -4,6 +4,7 @@
 mod server;
 
 use std::{
+    collections::BTreeSet,
     future::ready,
     sync::{
         Arc,
@@ -156,4 +157,67 @@ async fn sharded_dynamic() {
 #[tokio::test]
 async fn sharded_dynamic_private() {
     sharded(SubscriptionMode::DynamicPrivate).await;
+}
+
+/// The cases that ask for acks of other servers' sockets, or talk to servers.
+const NOT_IN_6: [&str; 16] = [
+    "all_acks_come",
+    "binary_acks_stay_binary",
+    "nobody_asked_is_no_answer",
+    "slow_acks_come",
+    "a_silent_socket_of_another_server_is_counted",
+    "a_silent_socket_of_this_server_is_named",
+    "a_socket_that_leaves_is_not_awaited",
+    "a_late_ack_is_ignored",
+    "an_ack_of_one_other_socket",
+    "acks_with_except",
+    "questions_are_forgotten",
+    "a_dropped_question_is_forgotten",
+    "two_questions_do_not_mix",
+    "an_event_reaches_the_other_servers_only",
+    "other_servers_answer",
+    "a_silent_server_is_counted",
+];
+
+/// The cases that fetch sockets, or change or leave out the members of rooms.
+const NOT_IN_5_EITHER: [&str; 15] = [
+    "a_broadcast_except_a_room",
+    "a_broadcast_to_a_room_except_another",
+    "everyone_joins",
+    "members_of_a_room_join",
+    "everyone_leaves",
+    "members_of_a_room_leave",
+    "everyone_is_disconnected",
+    "members_of_a_room_are_disconnected_with_their_connections",
+    "a_packet_precedes_the_disconnection",
+    "all_sockets_are_fetched_once",
+    "sockets_of_a_room_are_fetched",
+    "one_socket_is_fetched_by_id",
+    "sockets_are_counted",
+    "queries_at_once_do_not_mix",
+    "a_closed_server_is_gone",
+];
+
+/// Panics unless all cases ran, and all passed but these.
+fn assert_lacks(report: &Report, lacking: &[&str]) {
+    let (failed, lacking): (BTreeSet<_>, BTreeSet<_>) =
+        (report.failed().into_iter().collect(), lacking.iter().copied().collect());
+    assert_eq!(failed, lacking);
+    assert_eq!(report.outcomes.len(), all());
+}
+
+#[tokio::test]
+async fn version_6() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let report = outcome(move |key| PubSub::builder(&url).key(key).dialect(Dialect::V6)).await;
+    assert_lacks(&report, &NOT_IN_6);
+}
+
+#[tokio::test]
+async fn version_5() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let report = outcome(move |key| PubSub::builder(&url).key(key).dialect(Dialect::V5)).await;
+    assert_lacks(&report, &[&NOT_IN_6[..], &NOT_IN_5_EITHER].concat());
 }

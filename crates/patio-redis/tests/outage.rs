@@ -233,6 +233,101 @@ async fn an_older_cluster_is_not_sent_what_ends_its_servers() {
 }
 
 #[tokio::test]
+async fn a_cluster_of_version_5_is_told_what_it_can_be_told() {
+    let redis = Redis::start();
+    let spy = Foreign::subscribe(&redis, "PSUBSCRIBE", "*");
+    eventually("the spy", || redis.command(&["PUBSUB", "NUMPAT"]) == "1").await;
+    let join = async |socket: &str, rooms: &[&str]| {
+        let factory = PubSub::builder(redis.url()).dialect(Dialect::V5).connect().await.unwrap();
+        let events = watch(&factory);
+        let node = Node::join(&factory, "/").await;
+        node.namespace.connect(&Room::from(socket), rooms);
+        Watched { node, events }
+    };
+    let (a, b) = (join(A, &[]).await, join(B, &["b"]).await);
+    let adapter = &a.node.adapter;
+    let is_in = |server: &Watched, socket: &str, room: &str| {
+        let socket = server.node.namespace.socket(&Room::from(socket));
+        socket.is_some_and(|socket| socket.rooms.contains(&Room::from(room)))
+    };
+
+    // By the id of a socket.
+    adapter.broadcast(&event(1), &everyone().except(A)).unwrap();
+    eventually("a broadcast of a socket", || got(&b.node, B) == [1]).await;
+    adapter.join(&BroadcastOptions::to(B), &["c".into(), "d".into(), A.into()]).unwrap();
+    eventually("all rooms", || is_in(&b, B, "c") && is_in(&b, B, "d") && is_in(&b, B, A)).await;
+    adapter.leave(&BroadcastOptions::to(B), &["d".into()]).unwrap();
+    eventually("one room", || !is_in(&b, B, "d")).await;
+    assert!(is_in(&b, B, "c") && !is_in(&a, A, "c"));
+    // By the rooms of a question.
+    let counted = adapter.count(&everyone()).await.unwrap();
+    assert_eq!((counted.sockets, counted.missing), (2, 0));
+    let counted = adapter.count(&BroadcastOptions::to(["c", "nowhere"])).await.unwrap();
+    assert_eq!((counted.sockets, counted.missing), (1, 0));
+    let all = adapter.all_rooms().await.unwrap();
+    assert_eq!((all.rooms.len(), all.missing), (4, 0), "{:?}", all.rooms);
+    assert_eq!(adapter.server_count().await.unwrap(), 2);
+
+    // All else is refused, and done here only.
+    let refused = [
+        adapter.broadcast(&event(2), &everyone().except("b")),
+        adapter.join(&everyone(), &["e".into()]),
+        adapter.leave(&BroadcastOptions::to("b"), &["b".into()]),
+        adapter.disconnect(&BroadcastOptions::to("b"), true),
+        adapter.server_side_emit(&event(2)),
+        adapter.fetch_sockets(&everyone()).await.map(drop),
+        adapter.count(&everyone().except("b")).await.map(drop),
+    ];
+    for (n, refused) in refused.into_iter().enumerate() {
+        assert!(refused.unwrap_err().is_unsupported(), "{n}");
+    }
+    let acks: Vec<_> = adapter.broadcast_with_ack(&event(3), &everyone()).collect().await;
+    assert!(matches!(acks.last(), Some(AckEvent::Missing { servers: 1, .. })), "{acks:?}");
+    assert_eq!((got(&a.node, A), got(&b.node, B)), (vec![2], vec![1]));
+    assert!(is_in(&a, A, "e") && !is_in(&b, B, "e") && is_in(&b, B, "b"));
+
+    // Requests of other versions would do something else.
+    let foreign: [&[u8]; 4] = [
+        br#"{"uid":"yQRy5y","type":3,"opts":{"rooms":[],"except":[]},"rooms":["c"]}"#,
+        br#"{"uid":"yQRy5y","type":4,"opts":{"rooms":[],"except":[]},"close":true}"#,
+        br#"{"uid":"yQRy5y","requestId":"abcdef","type":1}"#,
+        b"\x81\xa4type\x07",
+    ];
+    for request in foreign {
+        redis.publish("socket.io-request#/#", request);
+    }
+    // Those of this one are answered by whom they are for.
+    redis.publish(
+        "socket.io-request#/#",
+        format!(r#"{{"requestid":"roomsA","type":1,"sid":"{A}"}}"#).as_bytes(),
+    );
+    redis.publish("socket.io-request#/#", br#"{"requestid":"custom","type":5,"data":{"x":1}}"#);
+    redis.publish(
+        "socket.io-request#/#",
+        format!(r#"{{"requestid":"ending","type":6,"sid":"{B}","close":false}}"#).as_bytes(),
+    );
+    eventually("the end of the socket", || !is_in(&b, B, B)).await;
+    for server in [&a, &b] {
+        let counted = || server.node.adapter.stats().garbage == foreign.len() as u64;
+        eventually("the count of all garbage", counted).await;
+        assert!(server.events.lock().is_empty());
+    }
+    assert!(is_in(&a, A, "e"));
+    // Behind all answers.
+    assert_eq!(adapter.count(&everyone()).await.unwrap().missing, 0);
+    let heard = spy.heard_until(&redis, "socket.io-end").await;
+    let times = |what: &str| heard.matches(what).count();
+    assert_eq!(
+        times(r#"{"requestid":"roomsA","rooms":"#),
+        1,
+        "a member of the room called so has no say: {heard}"
+    );
+    assert_eq!(times(r#"{"requestid":"custom","data":null}"#), 2, "{heard}");
+    assert_eq!(times(r#"{"requestid":"ending"}"#), 1, "{heard}");
+    assert_eq!((times("requestId"), times("socket.io-patio")), (1, 0), "only what was foreign: {heard}");
+}
+
+#[tokio::test]
 async fn servers_like_this_one_count_without_transferring_sockets() {
     let redis = Redis::start();
     let (a, b) = (watched(&redis, A).await, watched(&redis, B).await);
@@ -267,12 +362,12 @@ impl Foreign {
         let mut command = std::process::Command::new("redis-cli");
         command.args(["-u", &url, verb, channel]).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let lines = BufReader::new(process.stdout.take().unwrap()).split(b'\n');
         let heard = Arc::<Mutex<String>>::default();
         let listener = heard.clone();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                *listener.lock() += &(line + "\n");
+                *listener.lock() += &(String::from_utf8_lossy(&line) + "\n");
             }
         });
         Self { process, heard }

@@ -201,6 +201,7 @@ pub(super) trait Receive: Send + Sync {
     fn has_room(&self, room: &str) -> bool;
     fn rooms(&self) -> Vec<Room>;
     fn id_tag(&self) -> String;
+    fn rooms_of(&self, socket: &str) -> Option<Vec<Room>>;
 }
 
 impl Inbox {
@@ -222,6 +223,11 @@ impl Inbox {
     /// The rooms that have a member on this server: those that came before [`Broker::open`] among them.
     pub fn rooms(&self) -> Vec<Room> {
         self.receiver.upgrade().map(|receiver| receiver.rooms()).unwrap_or_default()
+    }
+
+    /// The rooms of a socket of this server; `None` if it has none of this id.
+    pub fn rooms_of(&self, socket: &str) -> Option<Vec<Room>> {
+        self.receiver.upgrade().and_then(|receiver| receiver.rooms_of(socket))
     }
 
     /// What the ids of this server's sockets begin with: [`Local::id_tag`](crate::Local::id_tag).

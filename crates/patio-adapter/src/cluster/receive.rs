@@ -95,6 +95,12 @@ impl<B: Broker> Receive for Inner<B> {
     fn id_tag(&self) -> String {
         self.local.upgrade().map(|local| local.id_tag().to_owned()).unwrap_or_default()
     }
+
+    fn rooms_of(&self, socket: &str) -> Option<Vec<Room>> {
+        // Others may have joined the room that is called as it is.
+        let members = self.local.upgrade()?.fetch_sockets(&BroadcastOptions::to(socket));
+        members.into_iter().find(|member| member.id.as_str() == socket).map(|member| member.rooms)
+    }
 }
 
 impl<B: Broker> Inner<B> {

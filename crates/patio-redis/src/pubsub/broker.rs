@@ -18,6 +18,7 @@ use patio_adapter::{
 
 use super::{Settings, Subscriptions};
 use crate::{
+    Dialect,
     channels::{Channels, Kind},
     client::{Post, Publisher, Subscription},
     link::{Link, Route},
@@ -25,6 +26,7 @@ use crate::{
     wire::{
         Garbage,
         classic::{self, Encoder, Request, via},
+        id, legacy,
     },
 };
 
@@ -114,7 +116,7 @@ impl Broker for PubSubBroker {
             })
         });
         let route: Arc<dyn Route> = place.clone();
-        let entered = self.link.enter(&place.channels.subscriptions(), &route);
+        let entered = self.link.enter(&place.subscriptions(), &route);
         // Rooms may have come before.
         let joined = self.is_exact.then(|| self.joined(&place.inbox.rooms()));
         Box::pin(async {
@@ -167,6 +169,7 @@ impl Broker for PubSubBroker {
     fn supports(&self, query: Query) -> BoxFuture<'static, bool> {
         match query {
             Query::AllRooms => Box::pin(ready(true)),
+            Query::Count if self.settings.dialect == Dialect::V5 => Box::pin(ready(true)),
             // All must be like this server.
             Query::Count => {
                 let asking = self.asking();
@@ -229,18 +232,13 @@ impl Drop for PubSubBroker {
 
 impl Place {
     fn publish(&self, message: &Message, outcome: Outcome) -> Result<(), AdapterError> {
-        let encoded = match message {
-            Message::Broadcast { payload, options, request: None } => {
-                let channel = self.channels.broadcast(options);
-                self.encoder.broadcast(payload, options).map(|payload| (channel, payload))
-            }
-            Message::CountSockets { .. } => {
-                self.encoder.request(message).map(|payload| (self.channels.patio_requests.clone(), payload))
-            }
-            _ => self.encoder.request(message).map(|payload| (self.channels.requests.clone(), payload)),
+        let Message::Broadcast { payload, options, request: None } = message else {
+            return self.publish_requests(message, outcome);
         };
-        match encoded {
-            Ok((channel, payload)) => {
+        let checked = self.encoder.check_except(options, |socket| self.is_here(socket));
+        match checked.and_then(|()| self.encoder.broadcast(payload, options)) {
+            Ok(payload) => {
+                let channel = self.channels.broadcast(options);
                 self.link.publish(Publication { post: Post::Publish { channel, payload }, outcome })
             }
             Err(error) => {
@@ -248,6 +246,50 @@ impl Place {
                 Err(error)
             }
         }
+    }
+
+    fn publish_requests(&self, message: &Message, outcome: Outcome) -> Result<(), AdapterError> {
+        let channel = match message {
+            Message::CountSockets { .. } if self.encoder.dialect != Dialect::V5 => {
+                &self.channels.patio_requests
+            }
+            _ => &self.channels.requests,
+        };
+        let publish = |payload, outcome| {
+            let post = Post::Publish { channel: channel.clone(), payload };
+            self.link.publish(Publication { post, outcome })
+        };
+        let requests = self.encoder.requests(message, |socket| self.is_here(socket));
+        let (last, others) = match requests {
+            Ok(mut requests) => (requests.pop(), requests),
+            Err(error) => {
+                outcome.forget();
+                return Err(error);
+            }
+        };
+        let published =
+            others.into_iter().try_for_each(|payload| publish(payload, Outcome::count(self.inbox.clone())));
+        match (published, last) {
+            (Ok(()), Some(payload)) => publish(payload, outcome),
+            (published, _) => {
+                outcome.forget();
+                published
+            }
+        }
+    }
+
+    fn is_here(&self, socket: &str) -> bool {
+        self.inbox.rooms_of(socket).is_some()
+    }
+
+    /// What this namespace hears of: in 5.x the two channels do not exist that came later.
+    fn subscriptions(&self) -> Vec<Subscription<'_>> {
+        let Channels { own_responses, patio_requests, .. } = &self.channels;
+        let mut subscriptions = self.channels.subscriptions();
+        if self.encoder.dialect == Dialect::V5 {
+            subscriptions.retain(|Subscription { name, .. }| name != own_responses && name != patio_requests);
+        }
+        subscriptions
     }
 
     fn deliver(&self, sender: Sender, message: Message) {
@@ -270,22 +312,33 @@ impl Place {
                     self.deliver(sender, Message::Broadcast { payload, options, request: None });
                 }
             }
-            Some(Kind::Request) => match classic::read_request(payload, &self.encoder.namespace)? {
+            Some(Kind::Request) => match self.read_request(payload)? {
                 Request::Message(sender, message) => self.deliver(sender, message),
                 Request::OfSocket(sender, message, socket, request) => {
-                    if self.inbox.has_room(&socket) {
+                    if self.is_here(&socket) {
                         self.deliver(sender, message);
-                        self.confirm(&request);
+                        self.answer(self.encoder.done(&request));
                     }
                 }
-                Request::Unknown => {}
+                Request::RoomsOf(socket, request) => {
+                    if let Some(rooms) = self.inbox.rooms_of(&socket) {
+                        self.answer(legacy::rooms_response(&request, &rooms));
+                    }
+                }
+                Request::Custom(request) => self.answer(legacy::nothing(&request)),
+                Request::Ignored => {}
             },
             Some(Kind::PatioRequest) => {
                 let (sender, message) = classic::read_patio_request(payload)?;
                 self.deliver(sender, message);
             }
             Some(Kind::Response) => {
-                if let Some(message) = classic::read_response(payload, |id| self.inbox.waits_for(id))? {
+                let waits_for = |id: &_| self.inbox.waits_for(id);
+                let message = match self.encoder.dialect {
+                    Dialect::V5 => legacy::read_response(payload, waits_for)?,
+                    _ => classic::read_response(payload, waits_for)?,
+                };
+                if let Some(message) = message {
                     self.deliver(Sender { node: None, via: via::USUAL }, message);
                 }
             }
@@ -294,9 +347,16 @@ impl Place {
         Ok(())
     }
 
-    /// Tells a server of version 7 or older that what it wanted of one socket is done.
-    fn confirm(&self, request: &RequestId) {
-        let publication = Encoder::done(request).map(|payload| Publication {
+    fn read_request(&self, payload: &Bytes) -> Result<Request, Garbage> {
+        match self.encoder.dialect {
+            Dialect::V5 => legacy::read_request(payload, |id| self.inbox.waits_for(id)),
+            _ => classic::read_request(payload, &self.encoder.namespace),
+        }
+    }
+
+    /// Answers a server of version 7 or older that asks about one socket.
+    fn answer(&self, response: Result<Bytes, AdapterError>) {
+        let publication = response.map(|payload| Publication {
             post: Post::Publish { channel: self.channels.responses.clone(), payload },
             outcome: Outcome::count(self.inbox.clone()),
         });
@@ -312,10 +372,4 @@ impl Route for Place {
             self.inbox.garbage(&garbage);
         }
     }
-}
-
-/// 6 characters, as Node's ids of servers and requests on these channels: 36 random bits.
-fn id() -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    (0..6).map(|_| char::from(ALPHABET[fastrand::usize(..64)])).collect()
 }

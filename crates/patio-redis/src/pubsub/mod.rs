@@ -156,17 +156,17 @@ impl PubSubBuilder {
 }
 
 impl Medium for Settings {
-    fn post(&self, namespace: &str, message: &Message) -> Result<Post, AdapterError> {
+    fn posts(&self, namespace: &str, message: &Message) -> Result<Vec<Post>, AdapterError> {
         let node = NodeId::new(emitter::NAME);
         let channels = Channels::new(&self.key, namespace, &node, None);
         let encoder = Encoder { node, namespace: namespace.to_owned(), dialect: self.dialect };
-        let (channel, payload) = match message {
-            Message::Broadcast { payload, options, request: None } => {
-                (channels.broadcast(options), encoder.broadcast(payload, options)?)
-            }
-            message => (channels.requests, encoder.request(message)?),
-        };
-        Ok(Post::Publish { channel, payload })
+        if let Message::Broadcast { payload, options, request: None } = message {
+            encoder.check_except(options, |_| false)?;
+            let payload = encoder.broadcast(payload, options)?;
+            return Ok(vec![Post::Publish { channel: channels.broadcast(options), payload }]);
+        }
+        let requests = encoder.requests(message, |_| false)?.into_iter();
+        Ok(requests.map(|payload| Post::Publish { channel: channels.requests.clone(), payload }).collect())
     }
 }
 

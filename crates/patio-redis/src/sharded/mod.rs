@@ -160,7 +160,7 @@ impl ShardedBuilder {
 }
 
 impl Medium for Settings {
-    fn post(&self, namespace: &str, message: &Message) -> Result<Post, AdapterError> {
+    fn posts(&self, namespace: &str, message: &Message) -> Result<Vec<Post>, AdapterError> {
         let node = NodeId::new(emitter::NAME);
         let mode = self.mode.unwrap_or(SubscriptionMode::Static);
         let channels = Channels::new(&self.channel_prefix, namespace, &node, mode);
@@ -169,7 +169,7 @@ impl Medium for Settings {
             _ => channels.common,
         };
         let encoder = Encoder::of_emitter(namespace, msgpack::Dialect::Notepack3);
-        Ok(Post::ShardPublish { channel, payload: encoder.message(message)? })
+        Ok(vec![Post::ShardPublish { channel, payload: encoder.message(message)? }])
     }
 }
 

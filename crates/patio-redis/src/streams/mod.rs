@@ -284,13 +284,13 @@ impl Settings {
 }
 
 impl Medium for Settings {
-    fn post(&self, namespace: &str, message: &Message) -> Result<Post, AdapterError> {
+    fn posts(&self, namespace: &str, message: &Message) -> Result<Vec<Post>, AdapterError> {
         let encoder = Encoder::of_emitter(namespace, msgpack::Dialect::MsgpackJs);
         if self.goes_by_pub_sub(message) {
             let channel = format!("{}#{namespace}#", self.channel_prefix).into();
-            return Ok(self.publish(channel, encoder.message_msgpack(message)?));
+            return Ok(vec![self.publish(channel, encoder.message_msgpack(message)?)]);
         }
-        self.append(&encoder, message, None)
+        Ok(vec![self.append(&encoder, message, None)?])
     }
 }
 

@@ -1,4 +1,4 @@
-//! The messages of `@socket.io/redis-adapter` 7 and 8 and of `socket.io-redis` 6.
+//! The messages of `@socket.io/redis-adapter` 7 and 8 and of `socket.io-redis` 6, and the broadcasts of `socket.io-redis` 5.
 //!
 //! A broadcast is MessagePack, `[uid, packet, opts]`. Requests and responses are JSON, except those that carry what an
 //! application sent and JSON has not: they are MessagePack.
@@ -15,7 +15,7 @@ use patio_proto::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Garbage, MAX_DEPTH, options, read, stringify, text};
+use super::{Garbage, MAX_DEPTH, legacy, options, read, stringify, text};
 use crate::Dialect;
 
 /// The numbers of requests and responses.
@@ -32,9 +32,10 @@ mod number {
     pub(super) const BROADCAST_ACK: i64 = 9;
 }
 
-/// The types of packets that are events. `socket.io-redis` 5 tells those with binary apart: of its messages, broadcasts are
-/// understood and nothing else.
-const EVENTS: [i64; 2] = [2, 5];
+/// The type of packets that are events.
+const EVENT: i64 = 2;
+/// The type of such with binary in `socket.io-redis` 5, whose servers would make JSON of it without. Later ones break at it.
+const BINARY_EVENT: i64 = 5;
 
 /// How a [`Sender`] wants its question answered.
 pub(crate) mod via {
@@ -111,12 +112,40 @@ impl Encoder {
         rmp::encode::write_array_len(&mut out, 3).expect("memory takes everything");
         string(&mut out, self.node.as_str());
         self.packet(&mut out, payload)?;
-        self.value(&mut out, &options::to_value(options));
+        let options = match self.dialect {
+            Dialect::V5 => legacy::options(options),
+            _ => options::to_value(options),
+        };
+        self.value(&mut out, &options);
         Ok(out.into())
     }
 
-    /// Any other message that is no answer. Errors: servers of this dialect do not know it.
-    pub(crate) fn request(&self, message: &Message) -> Result<Bytes, AdapterError> {
+    /// Error: servers of this dialect would not leave out whom these options leave out. `is_here` says whether this server
+    /// has a socket of that id.
+    pub(crate) fn check_except(
+        &self,
+        options: &BroadcastOptions,
+        is_here: impl Fn(&Room) -> bool,
+    ) -> Result<(), AdapterError> {
+        match self.dialect {
+            Dialect::V5 => legacy::check_except(options, &self.namespace, is_here),
+            _ => Ok(()),
+        }
+    }
+
+    /// Any other message that is no answer, as so many requests. Errors: servers of this dialect do not know it.
+    pub(crate) fn requests(
+        &self,
+        message: &Message,
+        is_here: impl Fn(&Room) -> bool,
+    ) -> Result<Vec<Bytes>, AdapterError> {
+        match self.dialect {
+            Dialect::V5 => legacy::requests(message, &self.namespace, is_here),
+            _ => Ok(vec![self.request(message)?]),
+        }
+    }
+
+    pub(super) fn request(&self, message: &Message) -> Result<Bytes, AdapterError> {
         let request = |kind| Json { uid: Some(self.node.as_str()), request: Some(kind), ..Json::default() };
         let json = match message {
             Message::Broadcast { payload, options, request: Some(id) } => {
@@ -166,6 +195,9 @@ impl Encoder {
 
     /// An answer to a question that came from `to`.
     pub(crate) fn response(&self, to: &Sender, message: &Message) -> Result<Bytes, AdapterError> {
+        if let Dialect::V5 = self.dialect {
+            return legacy::response(message);
+        }
         match message {
             Message::Sockets { request, sockets } => {
                 let handshakes: Vec<_> = sockets.iter().map(|socket| raw(socket.handshake.text())).collect();
@@ -230,7 +262,10 @@ impl Encoder {
     }
 
     /// That one socket was changed for a server that asked by its id: what version 7 and older wait for.
-    pub(crate) fn done(request: &RequestId) -> Result<Bytes, AdapterError> {
+    pub(crate) fn done(&self, request: &RequestId) -> Result<Bytes, AdapterError> {
+        if let Dialect::V5 = self.dialect {
+            return legacy::done(request);
+        }
         Json { request_id: Some(request.as_str()), ..Json::default() }.write()
     }
 
@@ -259,7 +294,11 @@ impl Encoder {
     fn packet(&self, out: &mut Vec<u8>, payload: &Payload) -> Result<(), AdapterError> {
         rmp::encode::write_map_len(out, 3).expect("memory takes everything");
         string(out, "type");
-        self.value(out, &Value::Int(2));
+        let kind = match self.dialect {
+            Dialect::V5 if has_binary(payload)? => BINARY_EVENT,
+            _ => EVENT,
+        };
+        self.value(out, &Value::Int(kind));
         string(out, "data");
         payload.write_msgpack(out, self.dialect.msgpack()).map_err(unreadable)?;
         string(out, "nsp");
@@ -281,11 +320,7 @@ impl Encoder {
 
     /// JSON would mutilate binary. Where peers read requests in MessagePack, they get such a one.
     fn needs_msgpack(&self, payload: &Payload) -> Result<bool, AdapterError> {
-        let binary = match payload.json() {
-            Some((_, attachments)) => !attachments.is_empty(),
-            None => payload.to_value().map_err(unreadable)?.has_binary(),
-        };
-        Ok(binary && self.dialect.has_msgpack_requests())
+        Ok(self.dialect.has_msgpack_requests() && has_binary(payload)?)
     }
 
     fn json(&self, payload: &Payload) -> Result<Box<RawValue>, AdapterError> {
@@ -313,6 +348,13 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
 
 pub(super) fn unreadable(error: patio_proto::payload::ArgsError) -> AdapterError {
     AdapterError::failed("reading the arguments", error)
+}
+
+fn has_binary(payload: &Payload) -> Result<bool, AdapterError> {
+    match payload.json() {
+        Some((_, attachments)) => Ok(!attachments.is_empty()),
+        None => Ok(payload.to_value().map_err(unreadable)?.has_binary()),
+    }
 }
 
 /// JSON that somebody gave us as JSON.
@@ -353,7 +395,7 @@ fn read_packet(bytes: &Bytes, namespace: &str) -> Result<Option<Payload>, Garbag
         return Ok(None);
     }
     let kind = member("type").ok_or(Garbage::Field("packet.type"))?;
-    if !read_value(kind, MAX_DEPTH)?.as_i64().is_some_and(|kind| EVENTS.contains(&kind)) {
+    if !read_value(kind, MAX_DEPTH)?.as_i64().is_some_and(|kind| matches!(kind, EVENT | BINARY_EVENT)) {
         return Err(Garbage::Field("packet.type"));
     }
     let data = member("data").ok_or(Garbage::Field("packet.data"))?;
@@ -372,8 +414,12 @@ pub(crate) enum Request {
     Message(Sender, Message),
     /// What it says, and a question that is answered only by the server that has this socket.
     OfSocket(Sender, Message, Room, RequestId),
-    /// Something that this version does not know: ignored, as in Node.
-    Unknown,
+    /// Version 5: the rooms of this socket are asked for, of the server that has it.
+    RoomsOf(Room, RequestId),
+    /// Version 5: something between applications. Every server must answer.
+    Custom(RequestId),
+    /// Something that this version does not know, or that this server said itself: ignored, as in Node.
+    Ignored,
 }
 
 /// Reads a request.
@@ -426,7 +472,7 @@ pub(crate) fn read_request(bytes: &Bytes, namespace: &str) -> Result<Request, Ga
             let payload = event(Payload::value_msgpack(&Value::Array(data.to_vec())))?;
             Message::Broadcast { payload, options: opts()?, request: Some(asked()?) }
         }
-        _ => return Ok(Request::Unknown),
+        _ => return Ok(Request::Ignored),
     };
     Ok(Request::Message(sender, message))
 }

@@ -1,5 +1,5 @@
-//! What Node's packages sent, recorded from redis-adapter 8.3.0 and 7.2.0, redis-emitter 5.1.0 and socket.io-emitter 3.2.0:
-//! it is read, and what is written here is the same to the byte, but for the ids. Beside it stand the messages of our own.
+//! What Node's packages sent, recorded from redis-adapter 8.3.0 and 7.2.0, socket.io-redis 5.4.0, redis-emitter 5.1.0 and
+//! socket.io-emitter 3.2.0: it is read, and what is written here is the same to the byte, but for the ids. Beside it stand the messages of our own.
 
 use std::time::Duration;
 
@@ -10,7 +10,10 @@ use patio_adapter::{
 };
 use patio_proto::value::{Object, Value};
 
-use super::classic::{self, Encoder, Request, via};
+use super::{
+    classic::{self, Encoder, Request, via},
+    legacy,
+};
 use crate::Dialect;
 
 fn hex(text: &str) -> Bytes {
@@ -218,7 +221,7 @@ fn requests_of_older_versions() {
         panic!();
     };
     assert_eq!((options, rooms, socket), (BroadcastOptions::to("s1"), vec!["r".into()], "s1".into()));
-    assert_eq!(Encoder::done(&request).unwrap(), r#"{"requestId":"abcdef"}"#);
+    assert_eq!(encoder(Dialect::V6).done(&request).unwrap(), r#"{"requestId":"abcdef"}"#);
     let Request::Message(sender, Message::FetchSockets { request, options }) =
         read(r#"{"requestId":"abcdef","type":0,"rooms":["r"]}"#).unwrap()
     else {
@@ -308,4 +311,165 @@ fn binary_for_servers_is_kept_where_they_can_read_it() {
     let json = encoder(Dialect::V7_1).request(&message).unwrap();
     assert_eq!(json, r#"{"uid":"yQRy5y","type":6,"data":["sse",{"type":"Buffer","data":[1,2]}]}"#);
     assert!(encoder(Dialect::V6).request(&message).unwrap_err().is_unsupported());
+}
+
+/// A broadcast of `socket.io-redis` 5.4.0.
+fn broadcast_of_5(packet: &str, nsp: &str, opts: &str) -> Bytes {
+    hex(&["93 a6 79 51 52 79 35 79 83 a4 74 79 70 65", packet, nsp, opts].join(" "))
+}
+
+#[test]
+fn broadcasts_of_version_5() {
+    let except = || BroadcastOptions::everyone().except("KilU6PmX1A3fESqKAAAA");
+    let mut flags = BroadcastOptions::everyone().timeout(Duration::from_millis(100));
+    (flags.flags.volatile, flags.flags.compress) = (true, Some(false));
+    let hello = values(["hello".into(), Value::Int(1), object([("a", Value::Undefined)])]);
+    let bin = values(["bin".into(), Value::Binary(Bytes::from_static(&[1, 2]))]);
+    let cases = [
+        (
+            &hello,
+            BroadcastOptions::everyone(),
+            "02 a4 64 61 74 61 93 a5 68 65 6c 6c 6f 01 81 a1 61 d4 00 00",
+            "82 a5 72 6f 6f 6d 73 90 a5 66 6c 61 67 73 80",
+        ),
+        // Its servers send binary only if the packet says so.
+        (
+            &bin,
+            BroadcastOptions::everyone(),
+            "05 a4 64 61 74 61 92 a3 62 69 6e c4 02 01 02",
+            "82 a5 72 6f 6f 6d 73 90 a5 66 6c 61 67 73 80",
+        ),
+        (
+            &values(["r".into()]),
+            BroadcastOptions::to(["room1", "room2"]),
+            "02 a4 64 61 74 61 91 a1 72",
+            "82 a5 72 6f 6f 6d 73 92 a5 72 6f 6f 6d 31 a5 72 6f 6f 6d 32 a5 66 6c 61 67 73 80",
+        ),
+        (
+            &values(["b".into()]),
+            BroadcastOptions { rooms: BroadcastOptions::to("room1").rooms, ..except() },
+            "02 a4 64 61 74 61 91 a1 62",
+            "83 a6 65 78 63 65 70 74 91 b4 4b 69 6c 55 36 50 6d 58 31 41 33 66 45 53 71 4b 41 41 41 41
+             a5 72 6f 6f 6d 73 91 a5 72 6f 6f 6d 31 a5 66 6c 61 67 73 80",
+        ),
+        // A time to wait, which its servers do not know, is not written.
+        (
+            &values(["v".into()]),
+            flags,
+            "02 a4 64 61 74 61 91 a1 76",
+            "82 a5 72 6f 6f 6d 73 90 a5 66 6c 61 67 73 82 a8 76 6f 6c 61 74 69 6c 65 c3 a8 63 6f 6d 70 72 65 73 73 c2",
+        ),
+    ];
+    for (payload, mut options, packet, opts) in cases {
+        let bytes = broadcast_of_5(packet, NSP, opts);
+        assert_eq!(encoder(Dialect::V5).broadcast(payload, &options).unwrap(), bytes, "{payload:?}");
+        options.flags.timeout = None;
+        let read = classic::read_broadcast(&bytes, "/").unwrap().unwrap();
+        assert_eq!((read.options, read.payload), (options, payload.clone()));
+    }
+    // `socket.broadcast` of its own servers has a flag more.
+    let own = broadcast_of_5(
+        "02 a4 64 61 74 61 91 a1 62",
+        NSP,
+        "83 a6 65 78 63 65 70 74 91 b4 4b 69 6c 55 36 50 6d 58 31 41 33 66 45 53 71 4b 41 41 41 41
+         a5 72 6f 6f 6d 73 90 a5 66 6c 61 67 73 81 a9 62 72 6f 61 64 63 61 73 74 c3",
+    );
+    assert_eq!(classic::read_broadcast(&own, "/").unwrap().unwrap().options, except());
+}
+
+/// What stands in place of a random id.
+fn without_id(bytes: &Bytes) -> String {
+    let json = String::from_utf8(bytes.to_vec()).unwrap();
+    let (begin, rest) = json.split_at(r#"{"requestid":""#.len());
+    assert!(begin == r#"{"requestid":""# && rest.as_bytes()[6] == b'"', "{json}");
+    format!("{begin}k21s40{}", &rest[6..])
+}
+
+#[test]
+fn requests_of_version_5() {
+    let id = || RequestId::new("k21s40");
+    let sid = || BroadcastOptions::to("KilU6PmX1A3fESqKAAAA");
+    let cases = [
+        (
+            Message::CountSockets { request: id(), options: BroadcastOptions::everyone() },
+            r#"{"requestid":"k21s40","type":0,"rooms":[]}"#,
+        ),
+        (
+            Message::CountSockets { request: id(), options: BroadcastOptions::to("room1") },
+            r#"{"requestid":"k21s40","type":0,"rooms":["room1"]}"#,
+        ),
+        (Message::AllRooms { request: id() }, r#"{"requestid":"k21s40","type":2}"#),
+        (
+            Message::Join { options: sid(), rooms: vec!["room9".into()] },
+            r#"{"requestid":"k21s40","type":3,"sid":"KilU6PmX1A3fESqKAAAA","room":"room9"}"#,
+        ),
+        (
+            Message::Leave { options: sid(), rooms: vec!["room9".into()] },
+            r#"{"requestid":"k21s40","type":4,"sid":"KilU6PmX1A3fESqKAAAA","room":"room9"}"#,
+        ),
+        (
+            Message::Disconnect { options: sid(), close: true },
+            r#"{"requestid":"k21s40","type":6,"sid":"KilU6PmX1A3fESqKAAAA","close":true}"#,
+        ),
+    ];
+    for (message, json) in cases {
+        let written = encoder(Dialect::V5).requests(&message, |_| false).unwrap();
+        assert_eq!(written.iter().map(without_id).collect::<Vec<_>>(), [json]);
+        let read = legacy::read_request(&Bytes::from(json), |_| false).unwrap();
+        let of_socket = |socket: &Room, request: &RequestId| {
+            socket.as_str() == "KilU6PmX1A3fESqKAAAA" && *request == id()
+        };
+        let is_as_said = match (&message, &read) {
+            (Message::CountSockets { options: said, .. }, Request::Message(_, read)) => {
+                matches!(read, Message::FetchSockets { options, request } if options == said && *request == id())
+            }
+            (Message::AllRooms { .. }, Request::Message(_, Message::AllRooms { request })) => {
+                *request == id()
+            }
+            (
+                Message::Join { rooms: said, .. },
+                Request::OfSocket(_, Message::Join { rooms, options }, socket, request),
+            )
+            | (
+                Message::Leave { rooms: said, .. },
+                Request::OfSocket(_, Message::Leave { rooms, options }, socket, request),
+            ) => rooms == said && *options == sid() && of_socket(socket, request),
+            (
+                Message::Disconnect { .. },
+                Request::OfSocket(_, Message::Disconnect { close: true, options }, socket, request),
+            ) => *options == sid() && of_socket(socket, request),
+            _ => false,
+        };
+        assert!(is_as_said, "{json}: {read:?}");
+    }
+    let read = |json: &'static str| legacy::read_request(&Bytes::from(json), |_| false).unwrap();
+    let Request::RoomsOf(socket, request) =
+        read(r#"{"requestid":"JKHMjh","type":1,"sid":"KilU6PmX1A3fESqKAAAA"}"#)
+    else {
+        panic!();
+    };
+    assert_eq!(socket, Room::from("KilU6PmX1A3fESqKAAAA"));
+    let rooms = legacy::rooms_response(&request, std::slice::from_ref(&socket)).unwrap();
+    assert_eq!(rooms, r#"{"requestid":"JKHMjh","rooms":["KilU6PmX1A3fESqKAAAA"]}"#);
+    let Request::Custom(request) = read(r#"{"requestid":"WVBF0W","type":5,"data":{"x":1}}"#) else {
+        panic!()
+    };
+    assert_eq!(legacy::nothing(&request).unwrap(), r#"{"requestid":"WVBF0W","data":null}"#);
+}
+
+#[test]
+fn responses_of_version_5() {
+    let id = || RequestId::new("YbHCxb");
+    let encoder = encoder(Dialect::V5);
+    let clients = Message::Sockets { request: id(), sockets: vec![snapshot()] };
+    let clients = encoder.response(&to_asker(), &clients).unwrap();
+    assert_eq!(clients, r#"{"requestid":"YbHCxb","clients":["s1"]}"#);
+    let rooms = Message::Rooms { request: id(), rooms: vec!["s1".into()] };
+    let rooms = encoder.response(&to_asker(), &rooms).unwrap();
+    assert_eq!(rooms, r#"{"requestid":"YbHCxb","rooms":["s1"]}"#);
+    assert_eq!(encoder.done(&id()).unwrap(), r#"{"requestid":"YbHCxb"}"#);
+    let read = |bytes: &Bytes| legacy::read_response(bytes, |request| *request == id()).unwrap();
+    assert!(matches!(read(&clients), Some(Message::Count { count: 1, .. })));
+    assert!(matches!(read(&rooms), Some(Message::Rooms { rooms, .. }) if rooms == ["s1"]));
+    assert!(read(&Bytes::from_static(br#"{"requestid":"WVBF0W","data":"hookB"}"#)).is_none());
 }

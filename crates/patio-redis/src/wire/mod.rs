@@ -6,6 +6,7 @@ pub(crate) mod classic;
 pub(crate) mod cluster;
 #[cfg(test)]
 mod golden;
+pub(crate) mod legacy;
 mod options;
 
 use std::borrow::Cow;
@@ -33,6 +34,12 @@ pub(crate) enum Garbage {
     Field(&'static str),
     #[error("it is too large")]
     Size,
+}
+
+/// 6 characters, as Node's ids of servers and requests on these channels: 36 random bits.
+pub(crate) fn id() -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    (0..6).map(|_| char::from(ALPHABET[fastrand::usize(..64)])).collect()
 }
 
 /// One value in JSON or MessagePack, told apart as Node does: JSON begins with `{`.

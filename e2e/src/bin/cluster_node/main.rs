@@ -6,7 +6,10 @@ mod tagged;
 use std::{net::Ipv4Addr, time::Duration};
 
 use clap::Parser as _;
-use patio::{ConnectionStateRecovery, Namespace, Server, ServerBuilder, Socket, extract::Auth};
+use patio::{
+    ConnectionStateRecovery, Namespace, Server, ServerBuilder, Socket,
+    extract::{Auth, Handshake},
+};
 use patio_redis::{
     Dialect, Emitter, PubSub, PubSubBuilder, Sharded, ShardedBuilder, Streams, StreamsBuilder,
     StreamsVersion, SubscriptionMode, Subscriptions,
@@ -21,7 +24,7 @@ struct Flags {
     redis: String,
     #[arg(long)]
     key: String,
-    /// Whose version it is beside, as in `e2e/cluster/table.mjs`: "8", "sharded dynamic", "streams 0.3".
+    /// Whose version it is beside, as in `e2e/cluster/versions.mjs`: "8", "sharded dynamic", "streams 0.3".
     #[arg(long)]
     adapter: String,
     /// Be an emitter, not a server.
@@ -36,7 +39,8 @@ const RECOVERING: &str = " recovering";
 #[derive(Deserialize)]
 struct Hello {
     who: String,
-    rooms: Vec<String>,
+    /// Names, and a number, as rooms may be in Node.
+    rooms: Vec<serde_json::Value>,
 }
 
 #[tokio::main]
@@ -45,8 +49,10 @@ async fn main() -> anyhow::Result<()> {
     if flags.emitter {
         return emitter(&flags).await;
     }
-    let mut builder = adapted(&flags).await?;
-    for name in ["/", "/chat#é"] {
+    let mut builder = adapted(&flags).await?.allow_eio3(flags.adapter == "5");
+    // As Node's server of that version has it.
+    let other = if flags.adapter == "5" { "/chat" } else { "/chat#é" };
+    for name in ["/", other] {
         let namespace = Namespace::new().on_connect(greet).on_server_side("told", move |event, reply| {
             let arguments = event.to_value().map(tagged::arguments).unwrap_or_default();
             say(&json!({ "heard": { "nsp": name, "args": tagged::tag(&arguments) } }));
@@ -113,6 +119,8 @@ fn builder(Flags { redis, key, adapter, .. }: &Flags) -> anyhow::Result<Builder>
         "8 exact" => Builder::PubSub(classic().subscriptions(Subscriptions::Exact)),
         "8 specific" => Builder::PubSub(classic().publish_on_specific_response_channel(true)),
         "7" => Builder::PubSub(classic().dialect(Dialect::V7)),
+        "6" => Builder::PubSub(classic().dialect(Dialect::V6)),
+        "5" => Builder::PubSub(classic().dialect(Dialect::V5)),
         "sharded static" => Builder::Sharded(sharded(SubscriptionMode::Static)),
         "sharded dynamic" => Builder::Sharded(sharded(SubscriptionMode::Dynamic)),
         "sharded dynamic-private" => Builder::Sharded(sharded(SubscriptionMode::DynamicPrivate)),
@@ -133,11 +141,17 @@ async fn emitter(flags: &Flags) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn greet(socket: Socket, Auth(hello): Auth<Hello>) {
+async fn greet(socket: Socket, handshake: Handshake, auth: Option<Auth<Hello>>) {
+    // Clients of Socket.IO 2 have no `auth`.
+    let query = || handshake.query().get("hello").and_then(|hello| serde_json::from_str(hello).ok());
+    let Some(hello) = auth.map(|Auth(hello)| hello).or_else(query) else {
+        return say(&json!({ "heard": "a client that does not say who it is" }));
+    };
     if let Err(error) = socket.set_data("who", &hello.who) {
         say(&json!({ "heard": error.to_string() }));
     }
-    socket.join(hello.rooms);
+    let name = |room: serde_json::Value| room.as_str().map_or_else(|| room.to_string(), str::to_owned);
+    socket.join(hello.rooms.into_iter().map(name).collect::<Vec<_>>());
 }
 
 /// One line to whoever tells us what to do.

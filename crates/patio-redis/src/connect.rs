@@ -26,6 +26,7 @@ pub struct ConnectOptions {
 pub(crate) enum Server {
     Url(String),
     Sentinel { addresses: Vec<String>, master: String },
+    Cluster { urls: Vec<String> },
 }
 
 /// What TLS needs, in PEM.
@@ -52,6 +53,14 @@ impl ConnectOptions {
     ) -> Self {
         let addresses = addresses.into_iter().map(Into::into).collect();
         Self::new(Server::Sentinel { addresses, master: master.into() })
+    }
+
+    /// The Redis Cluster that the servers at these URLs belong to: one will do, several serve when one is away. It needs RESP3.
+    ///
+    /// Each of its masters is connected to. When one of these connections is lost, or a slot has moved in which something is
+    /// subscribed, all are made anew, and the application is told as of any loss.
+    pub fn cluster<U: Into<String>>(urls: impl IntoIterator<Item = U>) -> Self {
+        Self::new(Server::Cluster { urls: urls.into_iter().map(Into::into).collect() })
     }
 
     fn new(server: Server) -> Self {

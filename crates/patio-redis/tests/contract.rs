@@ -21,7 +21,7 @@ use patio_redis::{
     ConnectOptions, Dialect, PubSub, PubSubBuilder, Sharded, Streams, StreamsBuilder, StreamsVersion,
     SubscriptionMode, Subscriptions,
 };
-use server::Redis;
+use server::{Redis, cluster::Cluster};
 
 /// What three servers do, each case with a key of its own.
 fn contract<F: AdapterFactory>(build: impl Fn(&str) -> F + Send + Sync + 'static) -> Contract {
@@ -220,4 +220,25 @@ async fn version_5() {
     let url = redis.url();
     let report = outcome(move |key| PubSub::builder(&url).key(key).dialect(Dialect::V5)).await;
     assert_lacks(&report, &[&NOT_IN_6[..], &NOT_IN_5_EITHER].concat());
+}
+
+/// All adapters on a Redis Cluster. Each channel and each stream may be on another of its servers.
+#[tokio::test]
+async fn on_a_cluster() {
+    let cluster = Cluster::start();
+    let options = ConnectOptions::cluster(cluster.urls());
+    let here = options.clone();
+    let build = move |key: &str| Sharded::builder(here.clone()).channel_prefix(key).build().unwrap();
+    contract(build).settle(BESIDE).run_all().await.assert_passed(all());
+    let here = options.clone();
+    let recovering = contract(move |key| {
+        let builder = Streams::builder(here.clone()).stream_name(key).channel_prefix(key).stream_count(3);
+        let streams = builder.session_key_prefix(key).sharded_pub_sub(true).build().unwrap();
+        streams.enable_recovery(Duration::from_secs(120));
+        streams
+    });
+    recovering.loops_back().settle(BESIDE).run_all().await.assert_passed(recovering_cases());
+    // Messages pass between servers of the cluster on a way of their own.
+    let report = contract(move |key| PubSub::builder(options.clone()).key(key).build().unwrap());
+    report.settle(BESIDE).run_all().await.assert_passed(all());
 }

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
+use futures_util::future::select_all;
 use parking_lot::Mutex;
 use patio_adapter::AdapterError;
 
@@ -95,11 +96,13 @@ impl Tail {
         self.places().iter().for_each(|place| place.missed_history());
     }
 
-    async fn follow(&self, reader: &StreamReader) -> AdapterError {
+    /// Reads these streams, until it cannot any more.
+    async fn follow(&self, reader: &StreamReader, streams: &[Bytes]) -> AdapterError {
         loop {
             let positions = self.state.lock().positions.clone();
             let after: Vec<_> = positions
                 .into_iter()
+                .filter(|(stream, _)| streams.contains(stream))
                 .map(|(stream, position)| (stream, position.unwrap_or_else(|| BEGINNING.to_owned())))
                 .collect();
             let read = match reader.read(&after, self.read_count, PATIENCE).await {
@@ -137,10 +140,15 @@ impl Companion for Tail {
         publisher: &'a Publisher,
     ) -> BoxFuture<'a, Result<BoxFuture<'a, AdapterError>, AdapterError>> {
         Box::pin(async move {
-            let reader = client.stream_reader(PATIENCE).await;
-            let reader = reader.map_err(|error| AdapterError::failed("the connection to Redis", error))?;
+            let streams: Vec<_> =
+                self.state.lock().positions.iter().map(|(stream, _)| stream.clone()).collect();
+            let readers = client.stream_readers(&streams, PATIENCE).await;
+            let readers = readers.map_err(|error| AdapterError::failed("the connection to Redis", error))?;
             self.find_positions(publisher).await?;
-            Ok(Box::pin(async move { self.follow(&reader).await }) as BoxFuture<'a, AdapterError>)
+            Ok(Box::pin(async move {
+                let each = readers.iter().map(|(reader, streams)| Box::pin(self.follow(reader, streams)));
+                select_all(each).await.0
+            }) as BoxFuture<'a, AdapterError>)
         })
     }
 }

@@ -1,5 +1,6 @@
 //! A real redis-server: its own process on a port of its own, ended with the test.
 
+pub(crate) mod cluster;
 pub(crate) mod proxy;
 
 use std::{
@@ -108,7 +109,18 @@ impl Redis {
         self.command_with(&["SPUBLISH", channel], Some(payload));
     }
 
+    /// What a command gives, also if it is refused.
+    pub(crate) fn try_command(&self, words: &[&str]) -> String {
+        self.run(words, None)
+    }
+
     fn command_with(&self, words: &[&str], last: Option<&[u8]>) -> String {
+        let answer = self.run(words, last);
+        assert!(!answer.starts_with("ERR"), "{words:?}: {answer}");
+        answer
+    }
+
+    fn run(&self, words: &[&str], last: Option<&[u8]>) -> String {
         let mut command = Command::new("redis-cli");
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
         if last.is_some() {
@@ -118,9 +130,8 @@ impl Redis {
         let mut child = command.spawn().expect("redis-cli, of the package redis-tools");
         child.stdin.take().unwrap().write_all(last.unwrap_or_default()).unwrap();
         let output = child.wait_with_output().unwrap();
-        let answer = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-        assert!(output.status.success() && !answer.starts_with("ERR"), "{words:?}: {answer}");
-        answer
+        assert!(output.status.success(), "{words:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 }
 

@@ -1,11 +1,13 @@
-//! Redis as this crate needs it: for each server one connection to publish and ask, and one that subscribes. The only file
-//! that names the client library.
+//! Redis as this crate needs it: for each server one connection to publish and ask, and one that subscribes; of a cluster, to
+//! each of its masters. The only folder that names the client library.
 
-use std::{error::Error, sync::Arc, time::Duration};
+mod nodes;
+
+use std::{collections::HashSet, error::Error, slice, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::try_join_all};
 use patio_adapter::AdapterError;
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo, Msg, ProtocolVersion, PushInfo,
@@ -16,6 +18,7 @@ use redis::{
 };
 use tokio::{sync::Mutex, task::JoinHandle, time::timeout};
 
+use self::nodes::Nodes;
 use crate::connect::{ConnectOptions, Server, Tls};
 
 /// How long making a connection, or an answer to a command, may take. A server that stalls for less loses nothing.
@@ -56,7 +59,9 @@ pub(crate) struct CommandError(#[from] RedisError);
 impl CommandError {
     /// Whether the connection is of no more use. Otherwise the server refused this one command.
     pub(crate) fn is_fatal(&self) -> bool {
-        self.0.is_unrecoverable_error() || self.0.is_io_error() || self.0.is_timeout()
+        // Which server of a cluster has which slot is found out anew with each connection.
+        let has_moved = nodes::has_moved(&self.0);
+        has_moved || self.0.is_unrecoverable_error() || self.0.is_io_error() || self.0.is_timeout()
     }
 }
 
@@ -146,6 +151,16 @@ impl Post {
         }
     }
 
+    /// By what a cluster decides who takes it. `None`: any server does.
+    fn key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Publish { .. } => None,
+            Self::ShardPublish { channel: key, .. }
+            | Self::Append { stream: key, .. }
+            | Self::Keep { key, .. } => Some(key),
+        }
+    }
+
     fn add_to(&self, pipeline: &mut redis::Pipeline) {
         match self {
             Self::Publish { channel, payload } => pipeline.cmd("PUBLISH").arg(&channel[..]).arg(&payload[..]),
@@ -189,6 +204,8 @@ enum Source {
     Known(redis::Client),
     /// Locked while the sentinels are asked.
     Sentinel(Mutex<SentinelClient>),
+    /// Some servers of a cluster.
+    Cluster(Vec<redis::Client>),
 }
 
 impl Client {
@@ -197,16 +214,20 @@ impl Client {
         Ok(Self { source: source(options).map_err(ConnectError::new(INVALID))?, resp2: options.resp2 })
     }
 
-    /// Makes both connections, to the same server.
+    /// Makes both connections, to the same server; of a cluster, to each master.
     pub(crate) async fn connect(&self, receive: Arc<dyn Receive>) -> Result<Connections, ConnectError> {
         self.in_time(async {
+            if let Source::Cluster(seeds) = &self.source {
+                let subscriber = Subscriber::of_cluster(seeds, receive).await?;
+                let publisher = Publisher::of_cluster(seeds).await?;
+                return Ok(Connections { publisher, subscriber });
+            }
             let client = self.client().await?;
             let subscriber = match self.resp2 {
                 false => Subscriber::pushed(&client, receive).await?,
                 true => Subscriber::streamed(&client, receive).await?,
             };
-            let publisher = client.get_multiplexed_async_connection_with_config(&config()).await?;
-            Ok(Connections { publisher: Publisher(publisher), subscriber })
+            Ok(Connections { publisher: Publisher::of(&client).await?, subscriber })
         })
         .await
     }
@@ -214,18 +235,35 @@ impl Client {
     /// Makes only the one that publishes.
     pub(crate) async fn publisher(&self) -> Result<Publisher, ConnectError> {
         self.in_time(async {
-            let client = self.client().await?;
-            client.get_multiplexed_async_connection_with_config(&config()).await.map(Publisher)
+            match &self.source {
+                Source::Cluster(seeds) => Publisher::of_cluster(seeds).await,
+                _ => Publisher::of(&self.client().await?).await,
+            }
         })
         .await
     }
 
-    /// Makes one that waits at streams. A wait may take `patience`, and an answer some time more.
-    pub(crate) async fn stream_reader(&self, patience: Duration) -> Result<StreamReader, ConnectError> {
+    /// Makes connections that wait at these streams: one for all, in a cluster one for each. A wait may take `patience`,
+    /// and an answer some time more.
+    pub(crate) async fn stream_readers(
+        &self,
+        streams: &[Bytes],
+        patience: Duration,
+    ) -> Result<Vec<(StreamReader, Vec<Bytes>)>, ConnectError> {
+        let config = config().set_response_timeout(Some(patience + PATIENCE));
         self.in_time(async {
-            let client = self.client().await?;
-            let config = config().set_response_timeout(Some(patience + PATIENCE));
-            client.get_multiplexed_async_connection_with_config(&config).await.map(StreamReader)
+            if let Source::Cluster(seeds) = &self.source {
+                // One command takes only streams of one slot.
+                let nodes = Nodes::connect(seeds.clone(), crate::client::config()).await?;
+                let each = streams.iter().map(async |stream| {
+                    let connection = nodes.another(stream, &config).await?;
+                    RedisResult::Ok((StreamReader(connection), vec![stream.clone()]))
+                });
+                return try_join_all(each).await;
+            }
+            let connection =
+                self.client().await?.get_multiplexed_async_connection_with_config(&config).await?;
+            Ok(vec![(StreamReader(connection), streams.to_vec())])
         })
         .await
     }
@@ -234,6 +272,7 @@ impl Client {
         match &self.source {
             Source::Known(client) => Ok(client.clone()),
             Source::Sentinel(sentinels) => sentinels.lock().await.async_get_client().await,
+            Source::Cluster(_) => Err((ErrorKind::InvalidClientConfig, "a cluster is no one server").into()),
         }
     }
 
@@ -264,8 +303,12 @@ fn check(options: &ConnectOptions) -> Result<(), &'static str> {
     let is_encrypted = match &options.server {
         Server::Url(url) => url.starts_with("rediss://"),
         Server::Sentinel { .. } => *on,
+        Server::Cluster { urls } => urls.iter().all(|url| url.starts_with("rediss://")),
     };
     match &options.server {
+        Server::Cluster { .. } if options.resp2 => Err("a cluster needs RESP3"),
+        Server::Cluster { .. } if *on && !is_encrypted => Err("with a URL, TLS is chosen by rediss://"),
+        Server::Cluster { .. } if options.sentinel_password.is_some() => Err("there are no sentinels"),
         Server::Url(_) if *on && !is_encrypted => Err("with a URL, TLS is chosen by rediss://"),
         Server::Url(_) if options.sentinel_password.is_some() => Err("there are no sentinels"),
         _ if !is_encrypted && (root_certificates.is_some() || client.is_some()) => {
@@ -275,29 +318,40 @@ fn check(options: &ConnectOptions) -> Result<(), &'static str> {
     }
 }
 
+fn protocol(options: &ConnectOptions) -> ProtocolVersion {
+    if options.resp2 { ProtocolVersion::RESP2 } else { ProtocolVersion::RESP3 }
+}
+
+fn tcp() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
+}
+
+/// The server at a URL.
+fn known(url: &str, options: &ConnectOptions) -> RedisResult<redis::Client> {
+    let info = url.into_connection_info()?;
+    // One command less, and one right less.
+    let mut settings = info.redis_settings().clone().set_protocol(protocol(options)).set_skip_set_lib_name();
+    if let Some(username) = &options.username {
+        settings = settings.set_username(username);
+    }
+    if let Some(password) = &options.password {
+        settings = settings.set_password(password);
+    }
+    open(info.set_redis_settings(settings).set_tcp_settings(tcp()), options)
+}
+
 fn source(options: &ConnectOptions) -> RedisResult<Source> {
-    let protocol = if options.resp2 { ProtocolVersion::RESP2 } else { ProtocolVersion::RESP3 };
-    let tcp = || TcpSettings::default().set_nodelay(true);
     let ConnectOptions { username, password, .. } = options;
     match &options.server {
-        Server::Url(url) => {
-            let info = url.as_str().into_connection_info()?;
-            let mut settings = info.redis_settings().clone().set_protocol(protocol);
-            // One command less, and one right less.
-            settings = settings.set_skip_set_lib_name();
-            if let Some(username) = username {
-                settings = settings.set_username(username);
-            }
-            if let Some(password) = password {
-                settings = settings.set_password(password);
-            }
-            open(info.set_redis_settings(settings).set_tcp_settings(tcp()), options).map(Source::Known)
+        Server::Url(url) => known(url, options).map(Source::Known),
+        Server::Cluster { urls } => {
+            urls.iter().map(|url| known(url, options)).collect::<RedisResult<_>>().map(Source::Cluster)
         }
         Server::Sentinel { addresses, master } => {
             let addresses =
                 addresses.iter().map(|address| sentinel(address)).collect::<RedisResult<Vec<_>>>()?;
             let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?
-                .set_client_to_redis_protocol(protocol)
+                .set_client_to_redis_protocol(protocol(options))
                 .set_client_to_redis_tcp_settings(tcp());
             if let Some(username) = username {
                 builder = builder.set_client_to_redis_username(username);
@@ -383,22 +437,64 @@ pub(crate) struct Connections {
 
 /// Publishes and asks. Clones share the connection.
 #[derive(Clone)]
-pub(crate) struct Publisher(MultiplexedConnection);
+pub(crate) struct Publisher(Target);
+
+#[derive(Clone)]
+enum Target {
+    Server(MultiplexedConnection),
+    Cluster(Arc<Nodes>),
+}
 
 impl Publisher {
+    async fn of(client: &redis::Client) -> RedisResult<Self> {
+        let connection = client.get_multiplexed_async_connection_with_config(&config()).await?;
+        Ok(Self(Target::Server(connection)))
+    }
+
+    async fn of_cluster(seeds: &[redis::Client]) -> RedisResult<Self> {
+        let nodes = Nodes::connect(seeds.to_vec(), config()).await?;
+        Ok(Self(Target::Cluster(Arc::new(nodes))))
+    }
+
+    /// The connection to who has this key.
+    fn connection(&self, key: &[u8]) -> RedisResult<MultiplexedConnection> {
+        match &self.0 {
+            Target::Server(connection) => Ok(connection.clone()),
+            Target::Cluster(nodes) => nodes.of(key),
+        }
+    }
+
+    fn connections(&self) -> Vec<MultiplexedConnection> {
+        match &self.0 {
+            Target::Server(connection) => vec![connection.clone()],
+            Target::Cluster(nodes) => nodes.all(),
+        }
+    }
+
     /// Hands them over in this order, in one go. What became of each; an error if nobody knows.
     pub(crate) async fn publish<'a>(
         &self,
         posts: impl Iterator<Item = &'a Post>,
     ) -> Result<Vec<Result<(), CommandError>>, CommandError> {
-        let mut pipeline = redis::pipe();
-        pipeline.ignore_errors();
-        posts.for_each(|post| post.add_to(&mut pipeline));
-        let mut connection = self.0.clone();
         // Boxed as in `Client::in_time`, once for many messages.
-        type Each = Vec<RedisResult<Value>>;
-        let published: BoxFuture<'_, RedisResult<Each>> = Box::pin(pipeline.query_async(&mut connection));
-        Ok(published.await?.into_iter().map(|one| one.map(drop).map_err(CommandError)).collect())
+        type Each<'a> = BoxFuture<'a, RedisResult<Vec<RedisResult<Value>>>>;
+        let published = match &self.0 {
+            Target::Server(connection) => {
+                let mut pipeline = redis::pipe();
+                pipeline.ignore_errors();
+                posts.for_each(|post| post.add_to(&mut pipeline));
+                let mut connection = connection.clone();
+                let published: Each<'_> =
+                    Box::pin(async move { pipeline.query_async(&mut connection).await });
+                published.await
+            }
+            Target::Cluster(nodes) => {
+                let posts: Vec<_> = posts.collect();
+                let published: Each<'_> = Box::pin(nodes.publish(&posts));
+                published.await
+            }
+        };
+        Ok(published?.into_iter().map(|one| one.map(drop).map_err(CommandError)).collect())
     }
 
     /// How many connections subscribe to each of these channels by its name.
@@ -406,7 +502,10 @@ impl Publisher {
         &self,
         channels: [&[u8]; N],
     ) -> Result<[usize; N], CommandError> {
-        self.count("NUMSUB", channels).await
+        // Each server of a cluster knows only its own.
+        let each = self.connections().into_iter().map(|connection| count(connection, "NUMSUB", &channels));
+        let each = try_join_all(each).await?;
+        Ok(std::array::from_fn(|n| each.iter().map(|counts| counts[n]).sum()))
     }
 
     /// As [`subscribers`](Self::subscribers), to channels of sharded pub/sub.
@@ -414,22 +513,16 @@ impl Publisher {
         &self,
         channels: [&[u8]; N],
     ) -> Result<[usize; N], CommandError> {
-        self.count("SHARDNUMSUB", channels).await
-    }
-
-    async fn count<const N: usize>(
-        &self,
-        what: &str,
-        channels: [&[u8]; N],
-    ) -> Result<[usize; N], CommandError> {
-        let mut command = redis::cmd("PUBSUB");
-        command.arg(what).arg(&channels[..]);
-        let counts: Vec<(Vec<u8>, usize)> = command.query_async(&mut self.0.clone()).await?;
-        Ok(channels.map(|channel| counts.iter().find(|(name, _)| name == channel).map_or(0, |(_, n)| *n)))
+        let each = channels.map(|channel| async move {
+            let counts = count(self.connection(channel)?, "SHARDNUMSUB", &[channel]).await?;
+            RedisResult::Ok(counts[0])
+        });
+        let each = try_join_all(each).await?;
+        Ok(std::array::from_fn(|n| each[n]))
     }
 
     pub(crate) async fn ping(&self) -> Result<(), CommandError> {
-        Ok(redis::cmd("PING").exec_async(&mut self.0.clone()).await?)
+        ping(self.connections()).await
     }
 
     /// The entries of a stream from `start` to `end`, both included, at most so many.
@@ -442,23 +535,44 @@ impl Publisher {
     ) -> Result<Vec<Entry>, CommandError> {
         let mut command = redis::cmd("XRANGE");
         command.arg(stream).arg(start).arg(end).arg("COUNT").arg(most);
-        Ok(entries(command.query_async(&mut self.0.clone()).await?))
+        Ok(entries(command.query_async(&mut self.connection(stream)?).await?))
     }
 
     /// The last entry of a stream.
     pub(crate) async fn last(&self, stream: &[u8]) -> Result<Option<Entry>, CommandError> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
-        Ok(entries(command.query_async(&mut self.0.clone()).await?).pop())
+        Ok(entries(command.query_async(&mut self.connection(stream)?).await?).pop())
     }
 
     /// Takes a value that was kept: whoever comes next finds none.
     pub(crate) async fn take(&self, key: &str) -> Result<Option<Vec<u8>>, CommandError> {
         let mut pipeline = redis::pipe();
         pipeline.atomic().cmd("GET").arg(key).cmd("DEL").arg(key).ignore();
-        let (value,) = pipeline.query_async(&mut self.0.clone()).await?;
+        let (value,) = pipeline.query_async(&mut self.connection(key.as_bytes())?).await?;
         Ok(value)
     }
+}
+
+/// How many connections subscribe to each of these channels on one server.
+async fn count(
+    mut connection: MultiplexedConnection,
+    what: &str,
+    channels: &[&[u8]],
+) -> RedisResult<Vec<usize>> {
+    let mut command = redis::cmd("PUBSUB");
+    command.arg(what).arg(channels);
+    let counts: Vec<(Vec<u8>, usize)> = command.query_async(&mut connection).await?;
+    let count = |channel: &&[u8]| counts.iter().find(|(name, _)| name == channel).map_or(0, |(_, n)| *n);
+    Ok(channels.iter().map(count).collect())
+}
+
+async fn ping(connections: Vec<MultiplexedConnection>) -> Result<(), CommandError> {
+    let each = connections
+        .into_iter()
+        .map(async |mut connection| redis::cmd("PING").exec_async(&mut connection).await);
+    try_join_all(each).await?;
+    Ok(())
 }
 
 /// Waits for what is appended to streams.
@@ -537,6 +651,12 @@ pub(crate) struct Subscriber(Feed);
 enum Feed {
     /// RESP3: messages are handed over where they are read.
     Pushed(MultiplexedConnection),
+    /// The same from each master of a cluster.
+    Cluster {
+        nodes: Nodes,
+        /// What is being unsubscribed: what else is unsubscribed has moved to another server.
+        leaving: Arc<parking_lot::Mutex<HashSet<Vec<u8>>>>,
+    },
     /// RESP2: a connection that knows only subscriptions.
     Streamed { sink: Mutex<PubSubSink>, reader: JoinHandle<()> },
 }
@@ -549,6 +669,22 @@ impl Subscriber {
             Ok::<_, SendError>(())
         });
         client.get_multiplexed_async_connection_with_config(&config).await.map(Feed::Pushed).map(Self)
+    }
+
+    async fn of_cluster(seeds: &[redis::Client], receive: Arc<dyn Receive>) -> RedisResult<Self> {
+        let leaving = Arc::<parking_lot::Mutex<HashSet<Vec<u8>>>>::default();
+        let expected = leaving.clone();
+        let config = config().set_push_sender(move |push: PushInfo| {
+            if let (PushKind::SUnsubscribe, Some(Value::BulkString(name))) = (&push.kind, push.data.first())
+                && !expected.lock().remove(name)
+            {
+                receive.lost();
+            }
+            hand_on(&*receive, push);
+            Ok::<_, SendError>(())
+        });
+        let nodes = Nodes::connect(seeds.to_vec(), config).await?;
+        Ok(Self(Feed::Cluster { nodes, leaving }))
     }
 
     async fn streamed(client: &redis::Client, receive: Arc<dyn Receive>) -> RedisResult<Self> {
@@ -565,14 +701,11 @@ impl Subscriber {
     /// Subscribes, and waits until the server has confirmed it.
     pub(crate) async fn subscribe(&self, kind: Kind, names: &[Vec<u8>]) -> Result<(), CommandError> {
         match &self.0 {
-            Feed::Pushed(connection) => {
-                let mut connection = connection.clone();
-                match kind {
-                    Kind::Channel => connection.subscribe(names).await?,
-                    Kind::Pattern => connection.psubscribe(names).await?,
-                    Kind::Shard => redis::cmd("SSUBSCRIBE").arg(names).exec_async(&mut connection).await?,
-                }
+            Feed::Pushed(connection) => change(connection.clone(), "", kind, names).await?,
+            Feed::Cluster { nodes, .. } if kind == Kind::Shard => {
+                change_shards(nodes, "", names).await?;
             }
+            Feed::Cluster { nodes, .. } => change(nodes.any(), "", kind, names).await?,
             Feed::Streamed { sink, .. } => {
                 let mut sink = sink.lock().await;
                 confirmed(async {
@@ -591,14 +724,12 @@ impl Subscriber {
     /// Unsubscribes, and waits until the server has confirmed it.
     pub(crate) async fn unsubscribe(&self, kind: Kind, names: &[Vec<u8>]) -> Result<(), CommandError> {
         match &self.0 {
-            Feed::Pushed(connection) => {
-                let mut connection = connection.clone();
-                match kind {
-                    Kind::Channel => connection.unsubscribe(names).await?,
-                    Kind::Pattern => connection.punsubscribe(names).await?,
-                    Kind::Shard => redis::cmd("SUNSUBSCRIBE").arg(names).exec_async(&mut connection).await?,
-                }
+            Feed::Pushed(connection) => change(connection.clone(), "UN", kind, names).await?,
+            Feed::Cluster { nodes, leaving } if kind == Kind::Shard => {
+                leaving.lock().extend(names.iter().cloned());
+                change_shards(nodes, "UN", names).await?;
             }
+            Feed::Cluster { nodes, .. } => change(nodes.any(), "UN", kind, names).await?,
             Feed::Streamed { sink, .. } => {
                 let mut sink = sink.lock().await;
                 confirmed(async {
@@ -616,7 +747,8 @@ impl Subscriber {
 
     pub(crate) async fn ping(&self) -> Result<(), CommandError> {
         match &self.0 {
-            Feed::Pushed(connection) => Ok(redis::cmd("PING").exec_async(&mut connection.clone()).await?),
+            Feed::Pushed(connection) => ping(vec![connection.clone()]).await,
+            Feed::Cluster { nodes, .. } => ping(nodes.all()).await,
             Feed::Streamed { sink, .. } => {
                 let answered = timeout(PATIENCE, async { sink.lock().await.ping::<Value>().await }).await;
                 let late = |_| RedisError::from((ErrorKind::Io, "no answer to a ping"));
@@ -632,6 +764,28 @@ impl Drop for Feed {
             reader.abort();
         }
     }
+}
+
+/// A change of subscriptions over RESP3: `SUBSCRIBE`, or with `UN` in it.
+async fn change(
+    mut connection: MultiplexedConnection,
+    un: &str,
+    kind: Kind,
+    names: &[Vec<u8>],
+) -> RedisResult<()> {
+    let prefix = match kind {
+        Kind::Channel => "",
+        Kind::Pattern => "P",
+        Kind::Shard => "S",
+    };
+    redis::cmd(&format!("{prefix}{un}SUBSCRIBE")).arg(names).exec_async(&mut connection).await
+}
+
+/// The same in a cluster, where each name may be on another server, and one command takes only names of one slot.
+async fn change_shards(nodes: &Nodes, un: &str, names: &[Vec<u8>]) -> RedisResult<()> {
+    let each =
+        names.iter().map(async |name| change(nodes.of(name)?, un, Kind::Shard, slice::from_ref(name)).await);
+    try_join_all(each).await.map(drop)
 }
 
 /// A change of subscriptions over RESP2, whose library waits without end.

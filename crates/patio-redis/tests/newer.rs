@@ -3,11 +3,12 @@
 #[expect(dead_code, reason = "each test file uses a part")]
 mod server;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use patio_adapter::{AdapterFactory, BroadcastOptions, Payload, Room, contract::namespace::Happened};
 use patio_redis::{ConnectOptions, Sharded, Streams, StreamsVersion, SubscriptionMode};
-use server::{Node, Redis, eventually, proxy::Proxy};
+use server::{Node, Redis, cluster::Cluster, eventually, proxy::Proxy};
 
 const A: &str = "a-socket-of-server-a";
 const B: &str = "a-socket-of-server-b";
@@ -76,7 +77,7 @@ async fn rooms_are_subscribed_to_again() {
     let (one, other) =
         (Sharded::connect(proxy.url()).await.unwrap(), Sharded::connect(redis.url()).await.unwrap());
     let (sender, told) = std::sync::mpsc::channel();
-    one.watch(std::sync::Arc::new(move |event| _ = sender.send(format!("{event:?}"))));
+    one.watch(Arc::new(move |event| _ = sender.send(format!("{event:?}"))));
     let rooms: Vec<_> = (0..2000).map(|n| format!("room-{n}")).collect();
     let a = joined(&one, A, &rooms.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let b = joined(&other, B, &[]).await;
@@ -288,4 +289,60 @@ async fn who_cannot_have_everything_begins_anew() {
     let log = a.namespace.socket(&Room::from(A)).unwrap().log;
     let Some(Happened::Event { offset: Some(offset), .. }) = log.last() else { panic!("{log:?}") };
     assert!(b.adapter.restore("broken", offset.as_str()).await.is_none());
+}
+
+/// Two servers in a Redis Cluster, and what they were told.
+#[tokio::test]
+async fn a_slot_that_moves_and_a_master_that_fails_are_told() {
+    let mut cluster = Cluster::start();
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let server = || {
+        let factory = Sharded::builder(ConnectOptions::cluster(cluster.urls())).build().unwrap();
+        let told = told.clone();
+        factory.watch(Arc::new(move |event| told.lock().push(format!("{event:?}"))));
+        factory
+    };
+    let (one, other) = (server(), server());
+    let (a, b) = (joined(&one, A, &[]).await, joined(&other, B, &[]).await);
+    let mut number = 0;
+    let mut numbers = |n: usize| {
+        number += n;
+        number - n + 1..number + 1
+    };
+    let channel = "socket.io#/#";
+
+    // Nothing is lost before, and nothing after both are together again.
+    for n in numbers(100) {
+        b.adapter.broadcast(&event(n), &everyone()).unwrap();
+    }
+    eventually("the first events", || got(&a, A).len() == 100).await;
+    let (from, slot) = cluster.owner(channel);
+    let to =
+        (0..6).find(|&n| n != from && cluster.servers[n].command(&["ROLE"]).starts_with("master")).unwrap();
+    cluster.move_slot(&slot, from, to);
+    eventually("the news of the slot", || together(&told.lock(), 2)).await;
+    let before = got(&a, A).len();
+    for n in numbers(100) {
+        b.adapter.broadcast(&event(n), &everyone()).unwrap();
+    }
+    eventually("what follows", || got(&a, A).len() == before + 100).await;
+    assert_eq!(a.adapter.server_count().await.unwrap(), 2);
+
+    let (owner, _) = cluster.owner(channel);
+    assert_eq!(owner, to);
+    told.lock().clear();
+    cluster.servers[owner].stop();
+    eventually("the news of the master", || together(&told.lock(), 2)).await;
+    let before = got(&a, A).len();
+    for n in numbers(100) {
+        b.adapter.broadcast(&event(n), &everyone()).unwrap();
+    }
+    eventually("what follows", || got(&a, A).len() == before + 100).await;
+    assert!(got(&a, A).is_sorted_by(|one, next| one < next), "doubled, or out of order");
+}
+
+/// Whether so many servers were told of a loss and are back.
+fn together(told: &[String], servers: usize) -> bool {
+    let times = |what: &str| told.iter().filter(|event| event.starts_with(what)).count();
+    times("Failed") >= servers && times("Failed") == times("Reconnected")
 }

@@ -5,8 +5,10 @@ mod server;
 
 use std::{fs, path::Path, time::Duration};
 
-use patio_adapter::{BroadcastOptions, Payload, Room, contract::namespace::Happened};
-use patio_redis::{ConnectOptions, Emitter, PubSub};
+use patio_adapter::{
+    AdapterFactory, BroadcastOptions, Payload, Room, SessionRecord, contract::namespace::Happened,
+};
+use patio_redis::{ConnectOptions, Emitter, PubSub, Sharded, Streams};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use server::{Node, Redis, eventually, free_port};
 
@@ -23,9 +25,13 @@ fn events(node: &Node) -> usize {
 
 /// Two servers and an emitter that connect so do all that needs a right in Redis.
 async fn works(options: ConnectOptions) {
-    let (one, other) =
-        (PubSub::connect(options.clone()).await.unwrap(), PubSub::connect(options.clone()).await.unwrap());
-    let (one, other) = (Node::join(&one, "/").await, Node::join(&other, "/").await);
+    PubSub::connect(options.clone()).await.unwrap();
+    let build = || PubSub::builder(options.clone()).build().unwrap();
+    works_with(&build(), &build(), PubSub::builder(options.clone()).emitter().unwrap()).await;
+}
+
+async fn works_with(one: &dyn AdapterFactory, other: &dyn AdapterFactory, emitter: Emitter) {
+    let (one, other) = (Node::join(one, "/").await, Node::join(other, "/").await);
     other.namespace.connect(&Room::from("a-socket-of-20-chars"), &["room"]);
     let event = Payload::event("event", &1).unwrap();
     one.adapter.broadcast_confirmed(&event, &BroadcastOptions::to("room")).await.unwrap();
@@ -33,7 +39,6 @@ async fn works(options: ConnectOptions) {
     assert_eq!(one.adapter.fetch_sockets(&everyone()).await.unwrap().sockets.len(), 1);
     assert_eq!(one.adapter.count(&everyone()).await.unwrap().sockets, 1);
     assert_eq!(one.adapter.server_count().await.unwrap(), 2);
-    let emitter = Emitter::new(options).unwrap();
     emitter.to("room").emit("event", &2).await.unwrap();
     eventually("the emitter's event", || events(&other) == 2).await;
     one.adapter.close().await;
@@ -43,24 +48,39 @@ async fn works(options: ConnectOptions) {
 
 #[tokio::test]
 async fn a_user_needs_the_rights_that_readme_names() {
-    let readme = include_str!("../../../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
-    let (_, after) = readme.split_once("if you restrict it by an ACL: `").unwrap();
-    let (rights, _) = after.split_once('`').unwrap();
     let redis = Redis::start();
-    let user = ["ACL", "SETUSER", "patio", "on", ">secret", "resetkeys", "resetchannels", "-@all"];
-    redis.command(&[&user[..], &rights.split(' ').collect::<Vec<_>>()].concat());
+    let grant = |name: &str, password: &str, before: &str| {
+        let readme = include_str!("../../../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
+        let (_, after) = readme.split_once(&format!("{before} `")).unwrap();
+        let (rights, _) = after.split_once('`').unwrap();
+        let user = ["ACL", "SETUSER", name, "on", password, "resetkeys", "resetchannels", "-@all"];
+        redis.command(&[&user[..], &rights.split(' ').collect::<Vec<_>>()].concat());
+        ConnectOptions::url(redis.url()).username(name).password(password.trim_start_matches('>'))
+    };
+    grant("patio", ">secret", "if you restrict it by an ACL:");
     works(ConnectOptions::url(redis.url()).username("patio").password("secret")).await;
-    let (_, after) = after.split_once("An emitter needs `").unwrap();
-    let (rights, _) = after.split_once('`').unwrap();
-    redis.command(
-        &[
-            &["ACL", "SETUSER", "emitter", "on", "nopass", "resetchannels", "-@all"],
-            &rights.split(' ').collect::<Vec<_>>()[..],
-        ]
-        .concat(),
-    );
-    let emitter = Emitter::new(ConnectOptions::url(redis.url()).username("emitter").password("any")).unwrap();
+    let emitter = Emitter::new(grant("emitter", "nopass", "An emitter needs")).unwrap();
     emitter.emit("event", &1).await.unwrap();
+    let options = grant("sharded", "nopass", "`Sharded` needs");
+    let sharded = || Sharded::builder(options.clone());
+    works_with(&sharded().build().unwrap(), &sharded().build().unwrap(), sharded().emitter().unwrap()).await;
+    let options = grant("streams", "nopass", "`Streams` needs");
+    let streams = || Streams::builder(options.clone());
+    works_with(&streams().build().unwrap(), &streams().build().unwrap(), streams().emitter().unwrap()).await;
+    let recovering = streams().build().unwrap();
+    recovering.enable_recovery(Duration::from_secs(60));
+    let node = Node::join(&recovering, "/").await;
+    let session = SessionRecord {
+        sid: "sid".into(),
+        pid: "pid".into(),
+        rooms: Vec::new(),
+        data: serde_json::json!({}),
+    };
+    node.adapter.persist(session);
+    let last = redis.command(&["XREVRANGE", "socket.io", "+", "-", "COUNT", "1"]);
+    let offset = last.lines().next().unwrap();
+    eventually("the session", || redis.command(&["EXISTS", "sio:session:pid"]) == "1").await;
+    assert!(node.adapter.restore("pid", offset).await.is_some());
     works(format!("redis://patio:secret@127.0.0.1:{}", redis.port).into()).await;
     let wrong = ConnectOptions::url(redis.url()).username("patio").password("wrong");
     let refused = PubSub::connect(wrong).await.err().unwrap();

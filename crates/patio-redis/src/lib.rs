@@ -1,8 +1,13 @@
 //! Socket.IO servers that form a cluster over Redis or Valkey, with Node.js servers among them.
 //!
-//! [`PubSub`] is the adapter of `@socket.io/redis-adapter` 8 and 7 and of `socket.io-redis` 6 and 5: same channels, same
-//! bytes, so that servers of both kinds are in one cluster and cannot tell ([`Dialect`]). Versions 8.3, 7.2, 6.1 and 5.4
-//! are tested in such clusters, those between by what they send. Give one to each server:
+//! Three adapters speak what Node's speak, with the same bytes in the same places, so that servers of both kinds are in one
+//! cluster and cannot tell. Each is tested in such clusters, with the package named first of its kind:
+//!
+//! - [`PubSub`]: `@socket.io/redis-adapter` 8 and 7, `socket.io-redis` 6 and 5 ([`Dialect`]). The usual one.
+//! - [`Sharded`]: `createShardedAdapter` of `@socket.io/redis-adapter` 8, over sharded pub/sub, for a Redis Cluster.
+//! - [`Streams`]: `@socket.io/redis-streams-adapter` 0.3 and 0.2 ([`StreamsVersion`]), with connection state recovery.
+//!
+//! Give one to each server:
 //!
 //! ```no_run
 //! use patio::Server;
@@ -18,13 +23,16 @@
 //!
 //! # What holds
 //!
-//! - **Clients of this server never wait for Redis**, and are served while it is away. What is to go to other servers is
+//! - **Clients of this server never wait for Redis**, and are served while it is away; with connection state recovery over
+//!   [`Streams`] they get their own server's events from there while it is not. What is to go to other servers is
 //!   queued, at most 16 MiB and 65,536 messages of it, the last one of any size; when Redis is away or the queue
 //!   is full, it fails at once and is counted (`adapter_stats`).
 //! - **A lost connection is made again**, first after some 50 ms, then in growing steps of up to 5 s, with jitter. When all
 //!   is subscribed again the application is told (`ServerBuilder::on_adapter_reconnected`): pub/sub keeps nothing, so what
-//!   other servers sent meanwhile did not come here.
-//! - **Messages of one server arrive in their order**, at every other server that is connected, at most once.
+//!   other servers sent meanwhile did not come here. From a stream it comes then, unless it has left the stream, which is
+//!   counted (`missed_history`).
+//! - **Messages of one server arrive in their order**, at every other server that is connected, at most once. Where rooms have
+//!   channels of their own on a Redis Cluster, that holds for each channel.
 //! - **What cannot be understood is counted and dropped**, with one line in the log a minute at most.
 
 mod channels;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::Dialect;
 
-fn hex(text: &str) -> Bytes {
+pub(super) fn hex(text: &str) -> Bytes {
     let digits: String = text.split_whitespace().collect();
     let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
     (0..digits.len()).step_by(2).map(byte).collect()
@@ -26,7 +26,7 @@ fn encoder(dialect: Dialect) -> Encoder {
     Encoder { node: NodeId::new("yQRy5y"), namespace: "/".into(), dialect }
 }
 
-fn values(values: impl IntoIterator<Item = Value>) -> Payload {
+pub(super) fn values(values: impl IntoIterator<Item = Value>) -> Payload {
     Payload::value_msgpack(&values.into_iter().collect())
 }
 

@@ -6,6 +6,8 @@ pub(crate) mod classic;
 pub(crate) mod cluster;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod golden_cluster;
 pub(crate) mod legacy;
 mod options;
 

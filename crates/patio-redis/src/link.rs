@@ -22,6 +22,7 @@ use bytes::Bytes;
 use futures_core::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use patio_adapter::{AdapterError, AdapterEvent, Watcher};
+use smallvec::{SmallVec, smallvec};
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
@@ -103,12 +104,23 @@ struct Names {
 }
 
 struct Entry {
-    route: Arc<dyn Route>,
+    /// Who wants it. Nearly always one: but the channel of a room `b` in `/a` has the name of all of a namespace `/a#b`.
+    wants: SmallVec<[Want; 1]>,
     subscribed: bool,
-    /// Until then it is still wanted.
-    lingers: Option<Instant>,
     /// It is in the list of what lingers: once, however often it comes and goes.
     listed: bool,
+}
+
+struct Want {
+    route: Arc<dyn Route>,
+    /// Until then it is still wanted.
+    lingers: Option<Instant>,
+}
+
+impl Entry {
+    fn want_of(&mut self, route: &Arc<dyn Route>) -> Option<&mut Want> {
+        self.wants.iter_mut().find(|want| Arc::ptr_eq(&want.route, route))
+    }
 }
 
 impl Table {
@@ -143,9 +155,9 @@ impl Table {
         until: Instant,
     ) {
         if let Some(entry) = self.names_mut(kind).wanted.get_mut(name)
-            && Arc::ptr_eq(&entry.route, route)
+            && let Some(want) = entry.want_of(route)
         {
-            entry.lingers = Some(until);
+            want.lingers = Some(until);
             if !mem::replace(&mut entry.listed, true) {
                 self.lingering.push_back((until, kind, name.to_vec()));
             }
@@ -157,9 +169,10 @@ impl Table {
         while let Some((_, kind, name)) = self.lingering.pop_front_if(|(until, ..)| *until <= now) {
             let names = self.names_mut(kind);
             let Some(entry) = names.wanted.get_mut(&name) else { continue };
-            match entry.lingers {
+            entry.wants.retain(|want| want.lingers.is_none_or(|until| until > now));
+            match entry.wants.iter().filter_map(|want| want.lingers).min() {
+                _ if entry.wants.is_empty() => names.give_up(&name),
                 None => entry.listed = false,
-                Some(until) if until <= now => names.give_up(&name),
                 // It has come and gone again meanwhile.
                 Some(until) => self.lingering.push_back((until, kind, name)),
             }
@@ -170,22 +183,26 @@ impl Table {
 
 impl Names {
     fn add(&mut self, name: &[u8], route: &Arc<dyn Route>) {
+        let want = || Want { route: route.clone(), lingers: None };
         match self.wanted.get_mut(name) {
-            Some(entry) => {
-                entry.route = route.clone();
-                entry.lingers = None;
-            }
+            Some(entry) => match entry.want_of(route) {
+                Some(want) => want.lingers = None,
+                None => entry.wants.push(want()),
+            },
             None => {
-                let entry = Entry { route: route.clone(), subscribed: false, lingers: None, listed: false };
+                let entry = Entry { wants: smallvec![want()], subscribed: false, listed: false };
                 self.wanted.insert(name.to_vec(), entry);
                 self.arriving.push(name.to_vec());
             }
         }
     }
 
-    /// Removes what belongs to this route; a successor of the same name stays.
+    /// Removes what this route alone wants.
     fn remove_all(&mut self, route: &Arc<dyn Route>) {
-        let own = self.wanted.extract_if(|_, entry| Arc::ptr_eq(&entry.route, route));
+        let own = self.wanted.extract_if(|_, entry| {
+            entry.wants.retain(|want| !Arc::ptr_eq(&want.route, route));
+            entry.wants.is_empty()
+        });
         self.leaving.extend(own.filter(|(_, entry)| entry.subscribed).map(|(name, _)| name));
     }
 
@@ -596,16 +613,16 @@ struct SubscriberEvents {
 impl Receive for SubscriberEvents {
     fn message(&self, subscription: Subscription<'_>, channel: &[u8], payload: Bytes) {
         self.arrived.fetch_add(1, SeqCst);
-        let route = {
+        let routes: SmallVec<[Arc<dyn Route>; 1]> = {
             let table = self.link.table.read();
             let entry = table.names(subscription.kind).wanted.get(subscription.name);
-            entry.map(|entry| entry.route.clone())
+            entry.into_iter().flat_map(|entry| &entry.wants).map(|want| want.route.clone()).collect()
         };
-        if let Some(route) = route
-            && !self.ended.load(SeqCst)
-            && catch_unwind(AssertUnwindSafe(|| route.receive(channel, payload))).is_err()
-        {
-            tracing::error!(channel = %channel.escape_ascii(), "a message made its receiver panic");
+        for route in routes {
+            let receive = AssertUnwindSafe(|| route.receive(channel, payload.clone()));
+            if !self.ended.load(SeqCst) && catch_unwind(receive).is_err() {
+                tracing::error!(channel = %channel.escape_ascii(), "a message made its receiver panic");
+            }
         }
     }
 
@@ -704,7 +721,7 @@ mod tests {
         link.table.write().routes.push(route.clone());
         let room = Subscription::channel(b"room");
         let lingers =
-            || link.table.read().channels.wanted.get(room.name).map(|entry| entry.lingers.is_some());
+            || link.table.read().channels.wanted.get(room.name).map(|entry| entry.wants[0].lingers.is_some());
         for is_held in [true, false] {
             // While one looks, the room comes or goes, and another thread has reported it before this one does anything.
             let reported = AtomicBool::new(false);

@@ -70,6 +70,30 @@ async fn a_room_has_a_channel_where_it_has_members() {
     assert_eq!([listeners("shared"), listeners(old_id)], ["1", "0"]);
 }
 
+/// The channel of a room `b` in `/a` is that of all of `/a#b`, and clients may choose the name of a namespace.
+#[tokio::test]
+async fn a_namespace_does_not_take_a_room_s_channel_from_another() {
+    let redis = Redis::start();
+    let (one, other) =
+        (Sharded::connect(redis.url()).await.unwrap(), Sharded::connect(redis.url()).await.unwrap());
+    let room = Node::join(&one, "/a").await;
+    room.namespace.connect(&Room::from(A), &["b"]);
+    let whole = Node::join(&one, "/a#b").await;
+    whole.namespace.connect(&Room::from(B), &[]);
+    let (to_room, to_all) = (Node::join(&other, "/a").await, Node::join(&other, "/a#b").await);
+    room.adapter.joined(&["b".into()]).await;
+    let both = |n: usize| {
+        to_room.adapter.broadcast(&event(n), &BroadcastOptions::to("b")).unwrap();
+        to_all.adapter.broadcast(&event(n + 1), &everyone()).unwrap();
+    };
+    both(1);
+    eventually("each its own", || got(&room, A) == [1] && got(&whole, B) == [2]).await;
+    whole.adapter.close().await;
+    both(3);
+    eventually("the room's", || got(&room, A) == [1, 3]).await;
+    assert_eq!(room.adapter.stats().garbage, 0);
+}
+
 #[tokio::test]
 async fn rooms_are_subscribed_to_again() {
     let redis = Redis::start();
@@ -224,9 +248,12 @@ async fn a_stream_that_was_made_anew_is_followed() {
     // It keeps nothing on disk.
     redis.stop();
     redis.restart();
-    while b.adapter.broadcast_confirmed(&event(2), &everyone()).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let again = async {
+        while b.adapter.broadcast_confirmed(&event(2), &everyone()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
     eventually("the next event", || got(&a, A).contains(&2)).await;
 }
 

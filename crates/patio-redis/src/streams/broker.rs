@@ -201,19 +201,16 @@ impl Broker for StreamsBroker {
 
     fn respond(&self, to: &Sender, message: &Message) -> Result<(), AdapterError> {
         let place = self.place()?;
-        let outcome = Outcome::count(place.inbox.clone());
-        if to.via == via::STREAM {
-            let post = place.settings.append(&place.encoder, message, None)?;
-            return self.link.publish(Publication { post, outcome });
-        }
-        // Who does not say who it is cannot be answered.
-        let Some(node) = &to.node else {
-            outcome.forget();
-            return Ok(());
+        let post = match &to.node {
+            _ if to.via == via::STREAM => place.settings.append(&place.encoder, message, None)?,
+            Some(node) => {
+                let channel = [&place.common, node.as_str().as_bytes(), b"#"].concat().into();
+                place.settings.publish(channel, place.encoder.message_msgpack(message)?)
+            }
+            // Who does not say who it is cannot be answered.
+            None => return Ok(()),
         };
-        let channel = [&place.common, node.as_str().as_bytes(), b"#"].concat().into();
-        let post = place.settings.publish(channel, place.encoder.message_msgpack(message)?);
-        self.link.publish(Publication { post, outcome })
+        self.link.publish(Publication { post, outcome: Outcome::count(place.inbox.clone()) })
     }
 
     fn membership(&self) -> Membership {

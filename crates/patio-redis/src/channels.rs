@@ -1,4 +1,4 @@
-//! The channels of one namespace.
+//! The channels of one namespace of [`PubSub`](crate::PubSub).
 //!
 //! Names are not escaped: a room `a#b` makes `socket.io#/#a#b#`. Only the pattern is, so that a namespace with `*` or
 //! brackets subscribes to itself.
@@ -8,9 +8,6 @@ use patio_adapter::{BroadcastOptions, NodeId};
 use patio_proto::sid::Sid;
 
 use crate::client::Subscription;
-
-/// What the names begin with, unless told otherwise.
-pub(crate) const DEFAULT_KEY: &str = "socket.io";
 
 /// The names, with Node's default key in the examples.
 #[derive(Debug)]

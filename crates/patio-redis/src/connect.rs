@@ -40,7 +40,8 @@ pub(crate) struct Tls {
 
 impl ConnectOptions {
     /// The server at `url`: `redis://[user[:password]@]host[:port]`, `rediss://…` with TLS (feature `tls`), or
-    /// `unix:///path`. The number of a database means nothing to pub/sub.
+    /// `unix:///path`. The number of a database means nothing to pub/sub; streams and their
+    /// sessions are in it.
     pub fn url(url: impl Into<String>) -> Self {
         Self::new(Server::Url(url.into()))
     }
@@ -112,7 +113,9 @@ impl ConnectOptions {
     }
 
     /// Speaks the older protocol of Redis, for servers before 6.0 and for proxies that know no other. What arrives passes
-    /// one more task then, through a queue of the client library that has no bound.
+    /// one more task then, through a queue of the client library that has no bound. Not for
+    /// [`Sharded`](crate::Sharded), [`StreamsBuilder::sharded_pub_sub`](crate::StreamsBuilder::sharded_pub_sub) and
+    /// [`cluster`](Self::cluster): building fails.
     pub fn resp2(mut self) -> Self {
         self.resp2 = true;
         self

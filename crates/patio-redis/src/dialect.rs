@@ -1,4 +1,4 @@
-//! The versions of Node's adapter whose messages can be written.
+//! The versions of `@socket.io/redis-adapter` and `socket.io-redis` whose messages can be written.
 
 use patio_proto::msgpack;
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Emits to the clients of all servers of a cluster: from a worker, a cron job, an API that has no Socket.IO server.
-/// `Emitter` of `@socket.io/redis-emitter`.
+/// `Emitter` of `@socket.io/redis-emitter`, and of `@socket.io/redis-streams-emitter`.
 ///
 /// [`Emitter::new`] is for servers that use [`PubSub`](crate::PubSub) or `@socket.io/redis-adapter`, with Node's defaults.
 /// For others, the builder of their adapter makes it: [`PubSubBuilder::emitter`](crate::PubSubBuilder::emitter),
@@ -51,9 +51,6 @@ pub(crate) trait Medium: Send + Sync + 'static {
     fn posts(&self, namespace: &str, message: &Message) -> Result<Vec<Post>, AdapterError>;
 }
 
-/// The name by which emitters go among servers.
-pub(crate) const NAME: &str = "emitter";
-
 /// The one connection, if there is one.
 struct Connection {
     client: Client,
@@ -80,7 +77,7 @@ pub enum EmitterError {
 
 impl Emitter {
     /// An emitter to everyone in the main namespace, over the Redis server at a [URL](ConnectOptions::url) or as
-    /// [`ConnectOptions`] say. Error: the options are none.
+    /// [`ConnectOptions`] say. Error: the options can never work ([`ConnectError::is_invalid_options`]).
     pub fn new(options: impl Into<ConnectOptions>) -> Result<Self, ConnectError> {
         PubSub::builder(options).emitter()
     }

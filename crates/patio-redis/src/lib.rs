@@ -1,13 +1,16 @@
 //! Socket.IO servers that form a cluster over Redis or Valkey, with Node.js servers among them.
 //!
-//! Three adapters speak what Node's speak, with the same bytes in the same places, so that servers of both kinds are in one
-//! cluster and cannot tell. Each is tested in such clusters, with the package named first of its kind:
+//! An adapter carries what one server says to the others. There are three, for the three of Node:
 //!
-//! - [`PubSub`]: `@socket.io/redis-adapter` 8 and 7, `socket.io-redis` 6 and 5 ([`Dialect`]). The usual one.
-//! - [`Sharded`]: `createShardedAdapter` of `@socket.io/redis-adapter` 8, over sharded pub/sub, for a Redis Cluster.
-//! - [`Streams`]: `@socket.io/redis-streams-adapter` 0.3 and 0.2 ([`StreamsVersion`]), with connection state recovery.
+//! | | Node's | choose it |
+//! |---|---|---|
+//! | [`PubSub`] | `@socket.io/redis-adapter` 8 and 7, `socket.io-redis` 6 and 5 ([`Dialect`]) | by default |
+//! | [`Sharded`] | `createShardedAdapter` of `@socket.io/redis-adapter` 8 | for a Redis Cluster; Redis 7 |
+//! | [`Streams`] | `@socket.io/redis-streams-adapter` 0.3 and 0.2 ([`StreamsVersion`]) | when nothing may be missed: recovery across servers |
 //!
-//! Give one to each server:
+//! Channels and bytes are Node's, so that servers of both kinds are in one cluster and cannot tell. All servers of a cluster
+//! have the same adapter. Versions 8.3, 7.2, 6.1 and 5.4, and of streams 0.3.1 and 0.2.3, are tested in such clusters. Give one
+//! to each server:
 //!
 //! ```no_run
 //! use patio::Server;
@@ -19,7 +22,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`Emitter`] reaches the clients of such a cluster from a process that is no server.
+//! [`Emitter`] reaches the clients of a cluster from a process that is no server; the builder of each adapter makes one.
+//! [`ConnectOptions`] say where Redis is: one server, behind sentinels, or a Redis Cluster.
 //!
 //! # What holds
 //!
@@ -31,21 +35,26 @@
 //!   is subscribed again the application is told (`ServerBuilder::on_adapter_reconnected`): pub/sub keeps nothing, so what
 //!   other servers sent meanwhile did not come here. From a stream it comes then, unless it has left the stream, which is
 //!   counted (`missed_history`).
-//! - **Messages of one server arrive in their order**, at every other server that is connected, at most once. Where rooms have
-//!   channels of their own on a Redis Cluster, that holds for each channel.
+//! - **Messages of one server arrive in their order**, at every other server that is connected, at most once. Not in order with
+//!   each other: in a Redis Cluster, what goes to different channels; with [`Streams`] of 0.3, events and questions.
 //! - **What cannot be understood is counted and dropped**, with one line in the log a minute at most.
 
-mod channels;
 mod client;
 mod connect;
-mod dialect;
-mod emitter;
+
 mod link;
-mod pubsub;
 mod queue;
+
+mod wire;
+
+mod channels;
+mod defaults;
+mod dialect;
+mod pubsub;
 mod sharded;
 mod streams;
-mod wire;
+
+mod emitter;
 
 pub use patio_adapter::{AdapterError, IntoRooms};
 pub use patio_proto::payload::EncodeError;

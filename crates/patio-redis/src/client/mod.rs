@@ -1,4 +1,5 @@
-//! Redis as this crate needs it: for each server one connection to publish and ask, and one that subscribes; of a cluster, to
+//! Redis as this crate needs it: for each server one connection to publish and ask, one that subscribes, and for
+//! streams one that reads; of a cluster, to
 //! each of its masters. The only folder that names the client library.
 
 mod nodes;

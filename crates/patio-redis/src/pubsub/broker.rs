@@ -1,4 +1,4 @@
-//! One namespace of one server on Redis: which message goes to which channel, and what arrives from there.
+//! One namespace of one server on PUBLISH and SUBSCRIBE: which message goes to which channel, and what arrives from there.
 
 use std::{
     future::ready,

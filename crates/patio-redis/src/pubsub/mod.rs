@@ -17,15 +17,13 @@ use self::broker::PubSubBroker;
 pub use self::subscriptions::Subscriptions;
 use crate::{
     ConnectOptions, Dialect, Emitter,
-    channels::{Channels, DEFAULT_KEY},
+    channels::Channels,
     client::{Client, ConnectError, Post},
-    emitter::{self, Medium},
+    defaults,
+    emitter::Medium,
     link::Link,
-    wire::classic::Encoder,
+    wire::{self, classic::Encoder},
 };
-
-/// The most bytes of a message that is read, unless told otherwise.
-pub(crate) const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
 /// The adapter that speaks what `@socket.io/redis-adapter` speaks: every server hears every broadcast over Redis' pub/sub.
 /// Node's servers of the same `key` are in the same cluster, and so is every emitter for that adapter.
@@ -69,7 +67,7 @@ struct Settings {
 }
 
 impl PubSub {
-    /// Connects to the Redis server at a [URL](ConnectOptions::url), with Node's defaults: [`builder`](Self::builder) and
+    /// Connects to Redis, at a [URL](ConnectOptions::url) or as [`ConnectOptions`] say, with Node's defaults: [`builder`](Self::builder) and
     /// [`connect`](PubSubBuilder::connect).
     pub async fn connect(url: impl Into<ConnectOptions>) -> Result<Self, ConnectError> {
         Self::builder(url).connect().await
@@ -79,12 +77,12 @@ impl PubSub {
     /// database means nothing to pub/sub: give clusters that share a Redis different [keys](PubSubBuilder::key).
     pub fn builder(options: impl Into<ConnectOptions>) -> PubSubBuilder {
         let settings = Settings {
-            key: DEFAULT_KEY.into(),
+            key: defaults::KEY.into(),
             dialect: Dialect::default(),
             requests_timeout: DEFAULT_TIMEOUT,
             specific_responses: false,
             subscriptions: Subscriptions::default(),
-            max_message_bytes: MAX_MESSAGE_BYTES,
+            max_message_bytes: defaults::MAX_MESSAGE_BYTES,
         };
         PubSubBuilder { options: options.into(), settings }
     }
@@ -130,7 +128,7 @@ impl PubSubBuilder {
         self
     }
 
-    /// The adapter, if Redis can be reached now. Errors: the options are none, nobody answers within 5 s, the server
+    /// The adapter, if Redis can be reached now. Errors: the options can never work, nobody answers within 5 s, the server
     /// refuses us, or it does not speak RESP3.
     pub async fn connect(self) -> Result<PubSub, ConnectError> {
         let client = Client::new(&self.options)?;
@@ -138,14 +136,14 @@ impl PubSubBuilder {
         Ok(self.over(client))
     }
 
-    /// The adapter, whether Redis can be reached or not: it is connected to as soon as it can. Error: the options are none.
+    /// The adapter, whether Redis can be reached or not: it is connected to as soon as it can. Error: the options can never work ([`ConnectError::is_invalid_options`]).
     pub fn build(self) -> Result<PubSub, ConnectError> {
         let client = Client::new(&self.options)?;
         Ok(self.over(client))
     }
 
-    /// An [`Emitter`] to the clients of such a cluster; what concerns only servers means nothing to it. It connects when it is
-    /// first used. Error: the options are none.
+    /// An [`Emitter`] to the clients of such a cluster; of the settings it uses the key and the dialect. It connects when it is
+    /// first used. Error: the options can never work ([`ConnectError::is_invalid_options`]).
     pub fn emitter(self) -> Result<Emitter, ConnectError> {
         Ok(Emitter::over(Client::new(&self.options)?, self.settings))
     }
@@ -157,7 +155,7 @@ impl PubSubBuilder {
 
 impl Medium for Settings {
     fn posts(&self, namespace: &str, message: &Message) -> Result<Vec<Post>, AdapterError> {
-        let node = NodeId::new(emitter::NAME);
+        let node = NodeId::new(wire::EMITTER);
         let channels = Channels::new(&self.key, namespace, &node, None);
         let encoder = Encoder { node, namespace: namespace.to_owned(), dialect: self.dialect };
         if let Message::Broadcast { payload, options, request: None } = message {

@@ -17,19 +17,19 @@ use patio_proto::msgpack;
 use self::{broker::ShardedBroker, channels::Channels};
 use crate::{
     ConnectOptions, Emitter,
-    channels::DEFAULT_KEY,
     client::{Client, ConnectError, Post},
-    emitter::{self, Medium},
+    defaults,
+    emitter::Medium,
     link::Link,
-    pubsub::MAX_MESSAGE_BYTES,
-    wire::cluster::Encoder,
+    wire::{self, cluster::Encoder},
 };
 
 /// The adapter that speaks what `createShardedAdapter` of `@socket.io/redis-adapter` speaks: sharded pub/sub (Redis 7 and
 /// newer), where a server can listen to the rooms that it has, and to no others. Node's servers of the same
 /// `channel_prefix` and a compatible mode are in the same cluster.
 ///
-/// It needs RESP3. Give one to each server, with `Server::builder().adapter(…)`.
+/// It needs RESP3. Give one to each server, with `Server::builder().adapter(…)`. It makes two connections to Redis, or two to
+/// each master of a Redis Cluster, when the first namespace is there.
 ///
 /// ```no_run
 /// use patio::Server;
@@ -61,12 +61,12 @@ pub struct ShardedBuilder {
 pub enum SubscriptionMode {
     /// Two channels for each namespace: all servers hear all broadcasts. `static` in Node.
     Static,
-    /// And one for each room that has a member here, but for names of 20 characters, which ids of sockets have. What is
-    /// sent to a room is heard by the servers that have it. Between a join and Redis' confirmation it is missed: where that
+    /// The two of [`Static`](Self::Static), and one for each room that has a member here, except names of 20 characters, the
+    /// length of ids of sockets: those go to all servers. What is sent to a room is heard by the servers that have it. Between a join and Redis' confirmation it is missed: where that
     /// matters, `socket.join(room).await` waits for it. `dynamic` in Node.
     #[default]
     Dynamic,
-    /// One for each room, and each socket. `dynamic-private` in Node.
+    /// As [`Dynamic`](Self::Dynamic), and one for each socket too. `dynamic-private` in Node.
     DynamicPrivate,
 }
 
@@ -80,7 +80,7 @@ struct Settings {
 }
 
 impl Sharded {
-    /// Connects to the Redis server at a [URL](ConnectOptions::url), with Node's defaults: [`builder`](Self::builder) and
+    /// Connects to Redis, at a [URL](ConnectOptions::url) or as [`ConnectOptions`] say, with Node's defaults: [`builder`](Self::builder) and
     /// [`connect`](ShardedBuilder::connect).
     pub async fn connect(url: impl Into<ConnectOptions>) -> Result<Self, ConnectError> {
         Self::builder(url).connect().await
@@ -89,10 +89,10 @@ impl Sharded {
     /// The adapter for the Redis server at a [URL](ConnectOptions::url), or as [`ConnectOptions`] say.
     pub fn builder(options: impl Into<ConnectOptions>) -> ShardedBuilder {
         let settings = Settings {
-            channel_prefix: DEFAULT_KEY.into(),
+            channel_prefix: defaults::KEY.into(),
             mode: None,
             requests_timeout: DEFAULT_TIMEOUT,
-            max_message_bytes: MAX_MESSAGE_BYTES,
+            max_message_bytes: defaults::MAX_MESSAGE_BYTES,
         };
         ShardedBuilder { options: options.into(), settings }
     }
@@ -119,13 +119,14 @@ impl ShardedBuilder {
         self
     }
 
-    /// The most bytes of a message that is read; a larger one is dropped and counted. Default: 64 MiB.
+    /// The most bytes of a message that is read; a larger one is dropped and counted. Default: 64 MiB. Node has no
+    /// option for it.
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_message_bytes = bytes;
         self
     }
 
-    /// The adapter, if Redis can be reached now. Errors: the options are none or choose RESP2, nobody answers within 5 s,
+    /// The adapter, if Redis can be reached now. Errors: the options can never work, as RESP2 cannot here, nobody answers within 5 s,
     /// the server refuses us, or it does not speak RESP3.
     pub async fn connect(self) -> Result<Sharded, ConnectError> {
         let client = self.client()?;
@@ -133,8 +134,8 @@ impl ShardedBuilder {
         Ok(self.over(client))
     }
 
-    /// The adapter, whether Redis can be reached or not: it is connected to as soon as it can. Error: the options are none,
-    /// or choose RESP2.
+    /// The adapter, whether Redis can be reached or not: it is connected to as soon as it can. Error: the options can never
+    /// work, as RESP2 cannot here ([`ConnectError::is_invalid_options`]).
     pub fn build(self) -> Result<Sharded, ConnectError> {
         let client = self.client()?;
         Ok(self.over(client))
@@ -142,7 +143,7 @@ impl ShardedBuilder {
 
     /// An [`Emitter`] to the clients of such a cluster, which no package for Node is. Without a
     /// [mode](Self::subscription_mode) it sends everything to all servers, which those of every mode hear; with one, to a
-    /// room's own channel. It connects when it is first used. Error: the options are none.
+    /// room's own channel. It connects when it is first used. Error: the options can never work ([`ConnectError::is_invalid_options`]).
     pub fn emitter(self) -> Result<Emitter, ConnectError> {
         Ok(Emitter::over(self.client()?, self.settings))
     }
@@ -161,7 +162,7 @@ impl ShardedBuilder {
 
 impl Medium for Settings {
     fn posts(&self, namespace: &str, message: &Message) -> Result<Vec<Post>, AdapterError> {
-        let node = NodeId::new(emitter::NAME);
+        let node = NodeId::new(wire::EMITTER);
         let mode = self.mode.unwrap_or(SubscriptionMode::Static);
         let channels = Channels::new(&self.channel_prefix, namespace, &node, mode);
         let channel = match message {

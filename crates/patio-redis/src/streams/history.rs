@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use patio_adapter::{
     AdapterError, BroadcastOptions, Offset, Payload, Replayed, Restored, Room, SessionRecord,
+    cluster::Message,
 };
 use patio_proto::{
     msgpack::{self, read_value, write_value},
@@ -122,7 +123,7 @@ impl History {
         // What cannot be understood has been counted when it came.
         let read = cluster::read_fields(None, "3", entry.field("data"), |_| false).ok()?;
         match read.message? {
-            cluster::Message::Broadcast { payload, options, request: None } if !options.flags.volatile => {
+            Message::Broadcast { payload, options, request: None } if !options.flags.volatile => {
                 Some((payload, options))
             }
             _ => None,

@@ -25,11 +25,10 @@ use self::{
 };
 use crate::{
     ConnectOptions, Emitter,
-    channels::DEFAULT_KEY,
     client::{Client, ConnectError, Post},
+    defaults,
     emitter::Medium,
     link::Link,
-    pubsub::MAX_MESSAGE_BYTES,
     wire::cluster::{Encoder, Fields},
 };
 
@@ -40,8 +39,11 @@ const NUMBER: &str = "patio";
 /// server reads. A server that was cut off from Redis goes on where it was; what it missed comes late, but it comes, if the
 /// stream still has it. And a client that was cut off can have on any server what it missed: connection state recovery.
 ///
-/// Node's servers of the same names are in the same cluster. They must not share a prefix with a
-/// [`PubSub`](crate::PubSub) cluster, whose Node servers would end at messages of this one.
+/// Node's servers of the same names are in the same cluster. The `channel_prefix` must differ from the `key` of a
+/// [`PubSub`](crate::PubSub) cluster on the same Redis: Node's servers there would crash on messages of this one.
+///
+/// It makes three connections to Redis when the first namespace is there; in a Redis Cluster two to each master, and one for each
+/// stream. Of Node's options, `blockTimeInMs` is 5 s here, and there is no `onlyPlaintext`.
 ///
 /// ```no_run
 /// use patio::{ConnectionStateRecovery, Server};
@@ -107,7 +109,7 @@ struct Settings {
 }
 
 impl Streams {
-    /// Connects to the Redis server at a [URL](ConnectOptions::url), with Node's defaults: [`builder`](Self::builder) and
+    /// Connects to Redis, at a [URL](ConnectOptions::url) or as [`ConnectOptions`] say, with Node's defaults: [`builder`](Self::builder) and
     /// [`connect`](StreamsBuilder::connect).
     pub async fn connect(url: impl Into<ConnectOptions>) -> Result<Self, ConnectError> {
         Self::builder(url).connect().await
@@ -117,16 +119,16 @@ impl Streams {
     pub fn builder(options: impl Into<ConnectOptions>) -> StreamsBuilder {
         let settings = Settings {
             version: StreamsVersion::default(),
-            stream_name: DEFAULT_KEY.into(),
+            stream_name: defaults::KEY.into(),
             stream_count: 1,
-            channel_prefix: DEFAULT_KEY.into(),
+            channel_prefix: defaults::KEY.into(),
             sharded_pub_sub: false,
             max_len: 10_000,
             read_count: 100,
             session_key_prefix: "sio:session:".into(),
             heartbeat: Heartbeat::default(),
             requests_timeout: DEFAULT_TIMEOUT,
-            max_message_bytes: MAX_MESSAGE_BYTES,
+            max_message_bytes: defaults::MAX_MESSAGE_BYTES,
         };
         StreamsBuilder { options: options.into(), settings }
     }
@@ -166,7 +168,8 @@ impl StreamsBuilder {
         self
     }
 
-    /// About how many entries a stream keeps. So far back a server or a client can come back without a loss. Default:
+    /// About how many entries a stream keeps. So far back a server or a client can come back without a loss. Every
+    /// entry cuts the stream: the least of all servers and emitters counts. Default:
     /// 10,000. `maxLen` in Node.
     pub fn max_len(mut self, entries: usize) -> Self {
         self.settings.max_len = entries;
@@ -199,13 +202,14 @@ impl StreamsBuilder {
         self
     }
 
-    /// The most bytes of a message that is read; a larger one is dropped and counted. Default: 64 MiB.
+    /// The most bytes of a message that is read; a larger one is dropped and counted. Default: 64 MiB. Node has no
+    /// option for it.
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_message_bytes = bytes;
         self
     }
 
-    /// The adapter, if Redis can be reached now. Errors: the options are none, nobody answers within 5 s, the server refuses
+    /// The adapter, if Redis can be reached now. Errors: the options can never work, nobody answers within 5 s, the server refuses
     /// us, or it does not speak RESP3.
     pub async fn connect(self) -> Result<Streams, ConnectError> {
         let client = self.client()?;
@@ -213,14 +217,14 @@ impl StreamsBuilder {
         Ok(self.over(client))
     }
 
-    /// The adapter, whether Redis can be reached or not: it is connected to as soon as it can. Error: the options are none.
+    /// The adapter, whether Redis can be reached or not: it is connected to as soon as it can. Error: the options can never work ([`ConnectError::is_invalid_options`]).
     pub fn build(self) -> Result<Streams, ConnectError> {
         let client = self.client()?;
         Ok(self.over(client))
     }
 
-    /// An [`Emitter`] to the clients of such a cluster: `@socket.io/redis-streams-emitter`. It connects when it is first
-    /// used. Error: the options are none.
+    /// An [`Emitter`] to the clients of such a cluster: `@socket.io/redis-streams-emitter`. Give it the settings of the servers,
+    /// `max_len` too. It connects when it is first used. Error: the options can never work ([`ConnectError::is_invalid_options`]).
     pub fn emitter(self) -> Result<Emitter, ConnectError> {
         Ok(Emitter::over(self.client()?, self.settings))
     }

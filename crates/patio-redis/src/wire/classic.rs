@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use patio_adapter::{
-    AdapterError, BroadcastOptions, LazyJson, NodeId, Payload, Room, SocketSnapshot,
+    AdapterError, BroadcastOptions, NodeId, Payload, Room,
     cluster::message::{Message, RequestId, Sender},
 };
 use patio_proto::{
@@ -15,7 +15,9 @@ use patio_proto::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Garbage, MAX_DEPTH, legacy, options, read, stringify, text};
+use super::{
+    Garbage, MAX_DEPTH, event, first, legacy, options, raw, read, socket, string, stringify, text, unreadable,
+};
 use crate::Dialect;
 
 /// The numbers of requests and responses.
@@ -342,29 +344,11 @@ impl Encoder {
     }
 }
 
-pub(super) fn string(out: &mut Vec<u8>, text: &str) {
-    rmp::encode::write_str(out, text).expect("memory takes everything");
-}
-
-pub(super) fn unreadable(error: patio_proto::payload::ArgsError) -> AdapterError {
-    AdapterError::failed("reading the arguments", error)
-}
-
 fn has_binary(payload: &Payload) -> Result<bool, AdapterError> {
     match payload.json() {
         Some((_, attachments)) => Ok(!attachments.is_empty()),
         None => Ok(payload.to_value().map_err(unreadable)?.has_binary()),
     }
-}
-
-/// JSON that somebody gave us as JSON.
-pub(super) fn raw(text: &str) -> &RawValue {
-    serde_json::from_str(text).unwrap_or(RawValue::NULL)
-}
-
-/// The first argument of an ack: what travels.
-pub(super) fn first(arguments: &Payload) -> Result<Option<Value>, AdapterError> {
-    Ok(arguments.values().map_err(unreadable)?.into_iter().next())
 }
 
 /// A broadcast without acks.
@@ -400,11 +384,6 @@ fn read_packet(bytes: &Bytes, namespace: &str) -> Result<Option<Payload>, Garbag
     }
     let data = member("data").ok_or(Garbage::Field("packet.data"))?;
     event(Payload::from_msgpack(data.clone())?).map(Some)
-}
-
-/// A payload that is an event: an array that begins with a name.
-pub(super) fn event(payload: Payload) -> Result<Payload, Garbage> {
-    if payload.event_name().is_some() { Ok(payload) } else { Err(Garbage::Field("the event's name")) }
 }
 
 /// A request of another server.
@@ -538,22 +517,4 @@ fn request_of(bytes: &Bytes) -> Result<Option<String>, Garbage> {
     let id = members.iter().rev().find(|(key, _)| key == "requestId");
     let id = id.map(|(_, id)| read_value(id, MAX_DEPTH)).transpose()?;
     Ok(id.and_then(|id| id.as_str().map(str::to_owned)))
-}
-
-/// What is told about a socket. Only the id must be there.
-pub(super) fn socket(value: &Value) -> Option<SocketSnapshot> {
-    let id = options::room(&value["id"])?;
-    let json =
-        |value: &Value| stringify(value).map_or_else(|_| "{}".to_owned(), |json| json.get().to_owned());
-    let handshake = Some(&value["handshake"]).filter(|handshake| handshake.as_object().is_some()).cloned();
-    let data = match &value["data"] {
-        Value::Null | Value::Undefined => serde_json::json!({}),
-        data => serde_json::from_str(&json(data)).ok()?,
-    };
-    Some(SocketSnapshot {
-        id,
-        handshake: LazyJson::new(move || handshake.as_ref().map_or_else(|| "{}".to_owned(), json)),
-        rooms: options::rooms(&value["rooms"]).unwrap_or_default(),
-        data,
-    })
 }

@@ -11,9 +11,9 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use bytes::Bytes;
-pub(crate) use patio_adapter::cluster::Message;
 use patio_adapter::{
-    AdapterError, BroadcastOptions, NodeId, Payload, Room, SocketSnapshot, cluster::message::RequestId,
+    AdapterError, BroadcastOptions, NodeId, Payload, Room, SocketSnapshot,
+    cluster::message::{Message, RequestId},
 };
 use patio_proto::{
     msgpack::{self, read_members, read_value, write_value},
@@ -23,11 +23,9 @@ use serde::{Deserialize, de::MapAccess};
 use serde_json::value::RawValue;
 
 use super::{
-    Garbage, MAX_DEPTH,
-    classic::{event, first, raw, socket, string, unreadable},
-    options, read_json, stringify, text,
+    EMITTER, Garbage, MAX_DEPTH, event, first, options, raw, read_json, socket, string, stringify, text,
+    unreadable,
 };
-use crate::emitter;
 
 /// The numbers of messages.
 mod number {
@@ -77,12 +75,7 @@ pub(crate) struct Fields {
 impl Encoder {
     /// That of emitters, whose packets name their namespace.
     pub(crate) fn of_emitter(namespace: &str, msgpack: msgpack::Dialect) -> Self {
-        Self {
-            node: NodeId::new(emitter::NAME),
-            namespace: namespace.to_owned(),
-            msgpack,
-            packets_have_nsp: true,
-        }
+        Self { node: NodeId::new(EMITTER), namespace: namespace.to_owned(), msgpack, packets_have_nsp: true }
     }
 
     /// The whole message: as JSON, or as MessagePack if it holds bytes.
@@ -500,7 +493,7 @@ pub(crate) fn from_base64(text: &str) -> Result<Bytes, Garbage> {
 }
 
 fn node_of(uid: Option<&str>) -> Option<NodeId> {
-    uid.filter(|uid| *uid != emitter::NAME).map(NodeId::new)
+    uid.filter(|uid| *uid != EMITTER).map(NodeId::new)
 }
 
 fn message(

@@ -15,12 +15,17 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 pub(crate) use options::rooms;
+use patio_adapter::{AdapterError, LazyJson, SocketSnapshot};
 use patio_proto::{
     decode::{DecodeError, without_lone_surrogates},
     msgpack::read_value,
     payload::{ArgsError, Payload},
     value::{Object, Value},
 };
+use serde_json::value::RawValue;
+
+/// The name by which emitters go among servers.
+pub(crate) const EMITTER: &str = "emitter";
 
 /// How deep messages may be nested: as deep as a client's data may be, and what servers wrap around it.
 pub(crate) const MAX_DEPTH: usize = 127 + 4;
@@ -65,7 +70,7 @@ fn text(bytes: &Bytes) -> Cow<'_, str> {
 }
 
 /// JSON of a value as `JSON.stringify` writes it: bytes as Node's `Buffer`, members that are `undefined` left out.
-pub(crate) fn stringify(value: &Value) -> Result<Box<serde_json::value::RawValue>, ArgsError> {
+pub(crate) fn stringify(value: &Value) -> Result<Box<RawValue>, ArgsError> {
     fn plain(value: &Value) -> Value {
         match value {
             Value::Binary(bytes) => {
@@ -84,7 +89,48 @@ pub(crate) fn stringify(value: &Value) -> Result<Box<serde_json::value::RawValue
 
     let payload = Payload::value(&plain(value)).expect("a value can always be written");
     let (json, _) = payload.json().expect("a value is written as JSON");
-    Ok(serde_json::value::RawValue::from_string(json.to_string()).expect("it has just been written"))
+    Ok(RawValue::from_string(json.to_string()).expect("it has just been written"))
+}
+
+fn string(out: &mut Vec<u8>, text: &str) {
+    rmp::encode::write_str(out, text).expect("memory takes everything");
+}
+
+fn unreadable(error: ArgsError) -> AdapterError {
+    AdapterError::failed("reading the arguments", error)
+}
+
+/// JSON that somebody gave us as JSON.
+fn raw(text: &str) -> &RawValue {
+    serde_json::from_str(text).unwrap_or(RawValue::NULL)
+}
+
+/// The first argument of an ack: what travels.
+fn first(arguments: &Payload) -> Result<Option<Value>, AdapterError> {
+    Ok(arguments.values().map_err(unreadable)?.into_iter().next())
+}
+
+/// A payload that is an event: an array that begins with a name.
+fn event(payload: Payload) -> Result<Payload, Garbage> {
+    if payload.event_name().is_some() { Ok(payload) } else { Err(Garbage::Field("the event's name")) }
+}
+
+/// What is told about a socket. Only the id must be there.
+fn socket(value: &Value) -> Option<SocketSnapshot> {
+    let id = options::room(&value["id"])?;
+    let json =
+        |value: &Value| stringify(value).map_or_else(|_| "{}".to_owned(), |json| json.get().to_owned());
+    let handshake = Some(&value["handshake"]).filter(|handshake| handshake.as_object().is_some()).cloned();
+    let data = match &value["data"] {
+        Value::Null | Value::Undefined => serde_json::json!({}),
+        data => serde_json::from_str(&json(data)).ok()?,
+    };
+    Some(SocketSnapshot {
+        id,
+        handshake: LazyJson::new(move || handshake.as_ref().map_or_else(|| "{}".to_owned(), json)),
+        rooms: rooms(&value["rooms"]).unwrap_or_default(),
+        data,
+    })
 }
 
 #[cfg(test)]

@@ -64,6 +64,8 @@ async fn a_user_needs_the_rights_that_readme_names() {
     let options = grant("sharded", "nopass", "`Sharded` needs");
     let sharded = || Sharded::builder(options.clone());
     works_with(&sharded().build().unwrap(), &sharded().build().unwrap(), sharded().emitter().unwrap()).await;
+    redis.command(&["ACL", "SETUSER", "sharded", "-pubsub|shardnumsub"]);
+    assert!(sharded().connect().await.is_err_and(|error| error.to_string().contains("no sharded pub/sub")));
     let options = grant("streams", "nopass", "`Streams` needs");
     let streams = || Streams::builder(options.clone());
     works_with(&streams().build().unwrap(), &streams().build().unwrap(), streams().emitter().unwrap()).await;

@@ -189,11 +189,8 @@ async fn a_room_that_is_left_keeps_its_channel_a_little_longer() {
     }
     node.namespace.leave(&own(SOCKET), &rooms[3..]);
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    sleep(Duration::from_secs(1)).await;
-    assert_eq!(subscribers(&redis, "left"), 1);
-    sleep(Duration::from_secs(5)).await;
-    let held = rooms.each_ref().map(|room| subscribers(&redis, room));
-    assert_eq!(held, [0, 1, 1, 0]);
+    let held = || rooms.each_ref().map(|room| subscribers(&redis, room));
+    eventually("only what is held", || held() == [0, 1, 1, 0]).await;
 }
 
 #[tokio::test]
@@ -362,12 +359,13 @@ async fn arrived(here: &Patio, there: &Patio, id: &str, prefix: &str, awaited: b
         // Each for itself: what is subscribed at once comes at once.
         sleep(Duration::from_millis(2)).await;
     }
-    // What is sent to all comes last.
-    let last = there.sent.load(SeqCst);
-    there.io.emit("end", &()).unwrap();
-    eventually("the end there", || there.sent.load(SeqCst) > last).await;
-    sleep(Duration::from_millis(200)).await;
-    here.sent.load(SeqCst) - before - 1
+    if awaited {
+        eventually("all", || here.sent.load(SeqCst) == before + 200).await;
+    } else {
+        // Nobody knows how many come; the figure is only printed.
+        sleep(Duration::from_millis(200)).await;
+    }
+    here.sent.load(SeqCst) - before
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -383,7 +381,6 @@ async fn what_is_sent_at_once_to_a_new_room_may_be_lost_unless_the_join_is_await
         "of 200 emits to a room that was just joined {awaited} arrived if that was awaited, {at_once} if not"
     );
     assert_eq!(awaited, 200);
-    assert!(at_once <= 200);
     // The same, if it is another server that has the client join: which nobody can await.
     let before = here.sent.load(SeqCst);
     for n in 0..200 {
@@ -395,7 +392,6 @@ async fn what_is_sent_at_once_to_a_new_room_may_be_lost_unless_the_join_is_await
     sleep(Duration::from_millis(200)).await;
     let remote = here.sent.load(SeqCst) - before;
     println!("of 200 emits at once after a remote join {remote} arrived");
-    assert!(remote <= 200);
     here.io.close().await;
     there.io.close().await;
 }

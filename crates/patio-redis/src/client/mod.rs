@@ -47,6 +47,11 @@ impl ConnectError {
         Self { what: INVALID, source: what.into() }
     }
 
+    /// The server cannot do what is needed.
+    pub(crate) fn unable(what: &'static str) -> impl FnOnce(CommandError) -> Self {
+        move |error| Self::new(what)(error.0)
+    }
+
     fn new(what: &'static str) -> impl FnOnce(RedisError) -> Self {
         move |source| Self { what, source: source.into() }
     }

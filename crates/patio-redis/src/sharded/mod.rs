@@ -130,7 +130,9 @@ impl ShardedBuilder {
     /// the server refuses us, or it does not speak RESP3.
     pub async fn connect(self) -> Result<Sharded, ConnectError> {
         let client = self.client()?;
-        client.publisher().await?;
+        let publisher = client.publisher().await?;
+        let asked = publisher.shard_subscribers([self.settings.channel_prefix.as_bytes()]).await;
+        asked.map_err(ConnectError::unable("Redis has no sharded pub/sub for us, as 7.0 and newer have"))?;
         Ok(self.over(client))
     }
 

@@ -11,9 +11,12 @@ use patio_adapter::{
 use patio_proto::{msgpack, value::Value};
 
 use super::{
+    classic,
     cluster::{Encoder, Fields, read_fields, read_message},
     golden::{hex, values},
+    legacy,
 };
+use crate::Dialect;
 
 fn encoder(msgpack: msgpack::Dialect) -> Encoder {
     Encoder { node: NodeId::new("c9e7c3d6ea1db0df"), namespace: "/".into(), msgpack, packets_have_nsp: false }
@@ -170,6 +173,49 @@ fn messages_with_bytes() {
     assert!(json.starts_with(
         br#"{"type":3,"data":{"packet":{"type":2,"data":["d","2023-11-14T22:13:20.123Z",null]}"#
     ));
+}
+
+/// Whatever becomes of the bytes under way: they are understood, or garbage, and what is understood can be said again.
+#[test]
+fn bytes_that_have_changed_hurt_nobody() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let packed = streams().message_msgpack(&broadcast(
+        event([
+            "r".into(),
+            Value::Binary(Bytes::from_static(&[1])),
+            serde_json::from_str(r#"{"a":[1.5]}"#).unwrap(),
+        ]),
+        BroadcastOptions::to(["room1", "2"]).except("x"),
+    ));
+    let json =
+        sharded().message(&Message::FetchSockets { request: id(), options: BroadcastOptions::to("room1") });
+    let classic =
+        classic::Encoder { node: NodeId::new("yQRy5y"), namespace: "/".into(), dialect: Dialect::V8 };
+    let old = classic.broadcast(&event(["r".into(), Value::Date(1)]), &BroadcastOptions::to("a")).unwrap();
+    for original in [packed.unwrap(), json.unwrap(), old] {
+        for _ in 0..20_000 {
+            let mut bytes = original.to_vec();
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(..bytes.len());
+                match random.u8(..3) {
+                    0 => bytes[at] = random.u8(..),
+                    1 => bytes.truncate(at.max(1)),
+                    _ => bytes.insert(at, random.u8(..)),
+                }
+            }
+            let bytes = Bytes::from(bytes);
+            if let Ok(Some(read)) = read_message(&bytes, "/", |_| true)
+                && let Some(message) = read.message
+            {
+                let _ = (sharded().message(&message), streams().message_msgpack(&message));
+            }
+            let _ = read_fields(None, "3", Some(&bytes), |_| true);
+            let _ = classic::read_broadcast(&bytes, "/");
+            let _ = classic::read_request(&bytes, "/");
+            let _ = classic::read_response(&bytes, |_| true);
+            let _ = legacy::read_request(&bytes, |_| true);
+        }
+    }
 }
 
 #[test]

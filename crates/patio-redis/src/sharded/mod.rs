@@ -126,8 +126,8 @@ impl ShardedBuilder {
         self
     }
 
-    /// The adapter, if Redis can be reached now. Errors: the options can never work, as RESP2 cannot here, nobody answers within 5 s,
-    /// the server refuses us, or it does not speak RESP3.
+    /// The adapter, if Redis can be reached now. Errors: the options can never work, as RESP2 cannot here, nobody
+    /// answers within 5 s, the server refuses us, it does not speak RESP3, or it has no sharded pub/sub.
     pub async fn connect(self) -> Result<Sharded, ConnectError> {
         let client = self.client()?;
         let publisher = client.publisher().await?;

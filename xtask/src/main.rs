@@ -18,6 +18,7 @@ mod process;
 mod session;
 mod spdx;
 mod test;
+mod valkey;
 mod workspace;
 
 use std::{env, os::unix::process::CommandExt as _, process::ExitCode};

@@ -8,6 +8,7 @@ use crate::{
     needs::{self, Need},
     page,
     session::{Counting, Session, Step},
+    valkey,
     workspace::Workspace,
 };
 
@@ -36,10 +37,11 @@ const fn suite(
     Suite { name, needs, needs_build: true, run }
 }
 
-const SUITES: [Suite; 12] = [
+const SUITES: [Suite; 13] = [
     suite("cargo test", &[Need::Redis], cargo_test),
     suite("e2e in Node", SCRIPT, |name, workspace, session| e2e(name, "run.mjs", workspace, session)),
     suite("mixed clusters", &[Need::Node, Need::Npm, Need::Redis], clusters),
+    suite("Valkey", &[Need::Redis], valkey),
     suite("e2e in Chromium", BROWSER, |name, workspace, session| {
         e2e(name, "browser.mjs", workspace, session)
     }),
@@ -107,6 +109,32 @@ fn build(workspace: &Workspace, session: &mut Session) -> bool {
 
 fn cargo_test(name: &'static str, workspace: &Workspace, session: &mut Session) {
     let command = workspace.cargo(&[&["test", "--no-fail-fast"], &FEATURES[..]].concat());
+    let (limit, counting) = (minutes(20), Counting::CargoTest);
+    session.step(Step { name, commands: vec![command], limit, counting });
+}
+
+/// The tests of clusters on the other server that speaks Redis' protocol.
+fn valkey(name: &'static str, workspace: &Workspace, session: &mut Session) {
+    let Some(program) = valkey::provide(workspace, session) else {
+        return session.skip(name, "its package is missing");
+    };
+    // All packages, for the features with which they are built already.
+    const TESTS: [&str; 12] = [
+        "--test",
+        "contract",
+        "--test",
+        "outage",
+        "--test",
+        "faults",
+        "--test",
+        "newer",
+        "--test",
+        "exact",
+        "--test",
+        "connections",
+    ];
+    let mut command = workspace.cargo(&[&["test", "--no-fail-fast"], &FEATURES[..], &TESTS].concat());
+    command.env("PATIO_REDIS_SERVER", program);
     let (limit, counting) = (minutes(20), Counting::CargoTest);
     session.step(Step { name, commands: vec![command], limit, counting });
 }

@@ -1,10 +1,11 @@
-//! A real redis-server: its own process on a port of its own, ended with the test.
+//! A real redis-server: its own process on a port of its own, ended with the test. `PATIO_REDIS_SERVER` names another
+//! program, such as Valkey's.
 
 pub(crate) mod cluster;
 pub(crate) mod proxy;
 
 use std::{
-    fs,
+    env, fs,
     io::Write,
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::Path,
@@ -52,7 +53,8 @@ impl Redis {
     }
 
     fn try_start(&mut self) -> bool {
-        let mut command = Command::new("redis-server");
+        let program = env::var_os("PATIO_REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+        let mut command = Command::new(program);
         if self.folder.path().join("redis.conf").exists() {
             command.arg("redis.conf");
         }
@@ -71,7 +73,7 @@ impl Redis {
                 return false;
             }
             let log = fs::read_to_string(self.folder.path().join("redis.log")).unwrap_or_default();
-            let ready = log.rsplit("Redis is starting").next().unwrap_or_default();
+            let ready = log.rsplit(" is starting").next().unwrap_or_default();
             let is_ready = ready.contains("Ready to accept connections") || ready.contains("Sentinel ID");
             if is_ready && TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
                 self.process = Some(child);

@@ -52,7 +52,12 @@ impl Broker for Scripted {
     }
 
     fn publish_confirmed(&self, message: &Message) -> BoxFuture<'static, Result<(), AdapterError>> {
-        Box::pin(ready(self.publish(message)))
+        let published = self.publish(message);
+        if let (Err(_), true, Some(inbox)) = (&published, self.loops_back(message), self.0.inbox.get()) {
+            let sender = Sender { node: Some(self.1.clone()), via: 0 };
+            inbox.deliver(Incoming { sender, offset: None, message: message.clone() });
+        }
+        Box::pin(ready(published))
     }
 
     fn respond(&self, _to: &Sender, message: &Message) -> Result<(), AdapterError> {

@@ -1,6 +1,6 @@
 //! What waits to be published: in order, bounded in number and bytes, and never lost without somebody hearing of it.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 use parking_lot::Mutex;
 use patio_adapter::{AdapterError, cluster::broker::Inbox};
@@ -23,56 +23,74 @@ pub(crate) struct Publication {
 }
 
 /// Who hears what became of a publication. Dropped before it was published, it has failed.
-pub(crate) struct Outcome(Option<Listener>);
-
-enum Listener {
-    /// A failure is counted.
-    Count(Inbox),
-    /// A failure has a consequence.
-    OrElse(Box<dyn FnOnce() + Send + Sync>),
+#[derive(Default)]
+pub(crate) struct Outcome {
     /// Somebody waits for it.
-    Tell(oneshot::Sender<Result<(), AdapterError>>),
+    waiting: Option<oneshot::Sender<Result<(), AdapterError>>>,
+    failure: Failure,
+}
+
+/// What comes of a failure.
+#[derive(Default)]
+enum Failure {
+    #[default]
+    Nothing,
+    Counted(Inbox),
+    Followed(Box<dyn FnOnce() + Send + Sync>),
 }
 
 impl Outcome {
+    /// A failure is counted.
     pub(crate) fn count(inbox: Inbox) -> Self {
-        Self(Some(Listener::Count(inbox)))
+        Self { waiting: None, failure: Failure::Counted(inbox) }
     }
 
-    /// If it fails, this is done.
-    pub(crate) fn or_else(consequence: impl FnOnce() + Send + Sync + 'static) -> Self {
-        Self(Some(Listener::OrElse(Box::new(consequence))))
-    }
-
-    /// Somebody who waits. An error of the receiver: there was no connection any more.
+    /// Somebody waits. An error of the receiver: there was no connection any more.
     pub(crate) fn tell() -> (Self, oneshot::Receiver<Result<(), AdapterError>>) {
         let (sender, receiver) = oneshot::channel();
-        (Self(Some(Listener::Tell(sender))), receiver)
+        (Self { waiting: Some(sender), failure: Failure::Nothing }, receiver)
+    }
+
+    /// If it fails, this is done, too.
+    pub(crate) fn or_else(self, consequence: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self { waiting: self.take().0, failure: Failure::Followed(Box::new(consequence)) }
     }
 
     /// Whoever waits hears of a failure in another way.
-    pub(crate) fn forget(mut self) {
-        self.0 = None;
+    pub(crate) fn forget(self) {
+        self.take();
     }
 
-    fn settle(mut self, result: Result<(), AdapterError>) {
-        match self.0.take() {
+    fn settle(self, result: Result<(), AdapterError>) {
+        let (waiting, failure) = self.take();
+        if result.is_err() {
+            failure.happen();
+        }
+        if let Some(waiting) = waiting {
             // Who waited may have gone.
-            Some(Listener::Tell(waiting)) => _ = waiting.send(result),
-            // Dropping it is a failure.
-            listener if result.is_err() => drop(Self(listener)),
-            _ => {}
+            let _ = waiting.send(result);
+        }
+    }
+
+    /// Its parts, so that nothing comes of the rest.
+    fn take(mut self) -> (Option<oneshot::Sender<Result<(), AdapterError>>>, Failure) {
+        (self.waiting.take(), mem::take(&mut self.failure))
+    }
+}
+
+impl Failure {
+    fn happen(self) {
+        match self {
+            Self::Nothing => {}
+            Self::Counted(inbox) => inbox.publish_failed(),
+            Self::Followed(consequence) => consequence(),
         }
     }
 }
 
 impl Drop for Outcome {
     fn drop(&mut self) {
-        match self.0.take() {
-            Some(Listener::Count(inbox)) => inbox.publish_failed(),
-            Some(Listener::OrElse(consequence)) => consequence(),
-            Some(Listener::Tell(_)) | None => {}
-        }
+        mem::take(&mut self.failure).happen();
     }
 }
 
@@ -99,7 +117,7 @@ impl Queue {
 
     /// There is none: what waits has failed.
     pub(crate) fn close(&self) {
-        let state = std::mem::take(&mut *self.state.lock());
+        let state = mem::take(&mut *self.state.lock());
         // Outside of the lock: their outcomes are told.
         drop(state);
     }

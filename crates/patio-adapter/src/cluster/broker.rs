@@ -31,8 +31,8 @@ pub trait Broker: Send + Sync + 'static {
     /// Queues a message for the other servers. The queue is bounded: when it is full, that is an error.
     fn publish(&self, message: &Message) -> Result<(), AdapterError>;
 
-    /// As [`publish`](Self::publish); the future ends when the message system has taken it. If it fails, a command that
-    /// would have looped back is applied here by [`Cluster`](super::Cluster), not by the broker.
+    /// As [`publish`](Self::publish); the future ends when the message system has taken it. If it fails, at once or later, the
+    /// broker itself puts a command that would have looped back into the inbox, without offset.
     fn publish_confirmed(&self, message: &Message) -> BoxFuture<'static, Result<(), AdapterError>>;
 
     /// Queues an answer for the server that sent a question.

@@ -134,8 +134,7 @@ impl<B: Broker> Adapter for Cluster<B> {
         }
         let message =
             Message::Broadcast { payload: payload.clone(), options: options.clone(), request: None };
-        let loops_back = inner.broker.loops_back(&message);
-        if !loops_back {
+        if !inner.broker.loops_back(&message) {
             inner.apply(|local| local.broadcast(payload, options, None));
         }
         inner.published();
@@ -143,13 +142,7 @@ impl<B: Broker> Adapter for Cluster<B> {
         let inner = inner.clone();
         async move {
             let result = confirmed.await;
-            if result.is_err() {
-                inner.counters.failed_publishes.add();
-                if let (true, Message::Broadcast { payload, options, .. }) = (loops_back, message) {
-                    inner.apply(|local| local.broadcast(&payload, &options, None));
-                }
-            }
-            result
+            result.inspect_err(|_| inner.counters.failed_publishes.add())
         }
         .boxed()
     }

@@ -1,7 +1,7 @@
 //! One namespace of one server on streams: which message becomes an entry and which goes by pub/sub, and what arrives.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     future::ready,
     sync::{
         Arc, OnceLock,
@@ -44,7 +44,7 @@ mod via {
     pub(super) const STREAM: u8 = 1;
 }
 
-/// As many entries may be under way at once: what is further back has come, or never will.
+/// More entries than can be under way at once: what is further back will never come.
 const UNDER_WAY: u64 = 100_000;
 
 pub(super) struct StreamsBroker {
@@ -74,8 +74,9 @@ pub(super) struct Place {
     /// Whether events have their place in the stream, and own ones come back from there.
     records: bool,
     last_number: AtomicU64,
-    /// The numbers of own entries of which nobody knew whether Redis has them, and which were delivered without it.
-    given_back: Mutex<HashSet<u64>>,
+    /// The numbers of own entries that are under way. Whoever takes one out delivers its event: it is read from the stream,
+    /// or Redis may not have it and it is given back.
+    under_way: Mutex<BTreeSet<u64>>,
 }
 
 impl StreamsBroker {
@@ -149,7 +150,7 @@ impl Broker for StreamsBroker {
                 patio: format!("{channel_prefix}-patio#{}#", self.namespace).into(),
                 records: self.history.is_some(),
                 last_number: AtomicU64::new(0),
-                given_back: Mutex::default(),
+                under_way: Mutex::default(),
             })
         });
         self.tail.add(&self.namespace, place);
@@ -170,14 +171,12 @@ impl Broker for StreamsBroker {
             return place.publish(message, Outcome::count(place.inbox.clone()), None);
         }
         let number = place.next_number();
-        let returning = place.clone();
-        let returned = message.clone();
-        let outcome = Outcome::or_else(move || {
+        let (returning, returned) = (place.clone(), message.clone());
+        let outcome = Outcome::default().or_else(move || {
             returning.inbox.publish_failed();
-            returning.given_back.lock().insert(number);
-            returning.inbox.deliver(Incoming { sender: returning.itself(), offset: None, message: returned });
+            returning.give_back(number, returned);
         });
-        place.publish(message, outcome, Some(number))
+        place.publish(message, outcome, Some(number)).inspect_err(|_| place.forget(number))
     }
 
     fn publish_confirmed(&self, message: &Message) -> BoxFuture<'static, Result<(), AdapterError>> {
@@ -185,17 +184,22 @@ impl Broker for StreamsBroker {
             Ok(place) => place.clone(),
             Err(error) => return Box::pin(ready(Err(error))),
         };
-        let (outcome, published) = Outcome::tell();
+        let (mut outcome, published) = Outcome::tell();
         let number = self.loops_back(message).then(|| place.next_number());
+        if let Some(number) = number {
+            let (returning, returned) = (place.clone(), message.clone());
+            outcome = outcome.or_else(move || returning.give_back(number, returned));
+        }
         match place.publish(message, outcome, number) {
-            Ok(()) => Box::pin(async move {
-                let result = published.await.unwrap_or_else(|_| Err(AdapterError::disconnected()));
-                if let (Err(_), Some(number)) = (&result, number) {
-                    place.given_back.lock().insert(number);
+            Ok(()) => {
+                Box::pin(async { published.await.unwrap_or_else(|_| Err(AdapterError::disconnected())) })
+            }
+            Err(error) => {
+                if let Some(number) = number {
+                    place.give_back(number, message.clone());
                 }
-                result
-            }),
-            Err(error) => Box::pin(ready(Err(error))),
+                Box::pin(ready(Err(error)))
+            }
         }
     }
 
@@ -311,7 +315,20 @@ impl Place {
     }
 
     fn next_number(&self) -> u64 {
-        self.last_number.fetch_add(1, SeqCst) + 1
+        let number = self.last_number.fetch_add(1, SeqCst) + 1;
+        self.under_way.lock().insert(number);
+        number
+    }
+
+    fn forget(&self, number: u64) {
+        self.under_way.lock().remove(&number);
+    }
+
+    /// Delivers an own event without a place in the stream, if it has not come from there.
+    fn give_back(&self, number: u64, message: Message) {
+        if self.under_way.lock().remove(&number) {
+            self.inbox.deliver(Incoming { sender: self.itself(), offset: None, message });
+        }
     }
 
     fn publish(&self, message: &Message, outcome: Outcome, number: Option<u64>) -> Result<(), AdapterError> {
@@ -398,12 +415,11 @@ impl Place {
     /// Whether this own entry was delivered already, when nobody knew whether Redis has it.
     fn was_given_back(&self, number: Option<&str>) -> bool {
         let Some(number) = number.and_then(|number| number.parse::<u64>().ok()) else { return false };
-        let mut given_back = self.given_back.lock();
-        if given_back.is_empty() {
-            return false;
+        let mut under_way = self.under_way.lock();
+        while under_way.first().is_some_and(|first| *first < number.saturating_sub(UNDER_WAY)) {
+            under_way.pop_first();
         }
-        given_back.retain(|other| number.saturating_sub(*other) < UNDER_WAY);
-        given_back.remove(&number)
+        !under_way.remove(&number)
     }
 
     /// Entries may have left the stream before this server had read them.
@@ -417,5 +433,58 @@ impl Route for Place {
         if let Err(garbage) = self.read(&payload) {
             self.inbox.garbage(&garbage);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use patio_adapter::{
+        AdapterFactory, BroadcastOptions, Local, Payload,
+        contract::namespace::{Happened, TestNamespace},
+    };
+
+    use super::*;
+    use crate::Streams;
+
+    /// A connection may be lost before Redis' answer has come, and after the entry has been read.
+    #[tokio::test]
+    async fn an_own_event_is_delivered_in_one_way() {
+        let streams = Streams::builder("redis://127.0.0.1:1").build().unwrap();
+        streams.enable_recovery(Duration::from_secs(60));
+        let namespace = TestNamespace::new("/");
+        let local: Arc<dyn Local> = namespace.clone();
+        let adapter = streams.create("/", Arc::downgrade(&local));
+        namespace.set_adapter(&adapter);
+        drop(adapter.init());
+        let socket = Room::from("a-socket-of-20-chars");
+        namespace.connect(&socket, &[]);
+        let place = streams.tail.places().pop().unwrap();
+        let message = || Message::Broadcast {
+            payload: Payload::event("event", &1).unwrap(),
+            options: BroadcastOptions::everyone(),
+            request: None,
+        };
+        let entry = |number: u64| {
+            let Ok(Post::Append { fields, .. }) =
+                place.settings.append(&place.encoder, &message(), Some(number))
+            else {
+                panic!("it is an entry")
+            };
+            let fields = fields.into_iter().map(|(name, value)| (name.into(), value)).collect();
+            Entry { id: format!("1-{number}"), fields }
+        };
+        let places = || -> Vec<bool> {
+            let log = namespace.socket(&socket).unwrap().log.into_iter();
+            log.map(|happened| matches!(happened, Happened::Event { offset: Some(_), .. })).collect()
+        };
+        let number = place.next_number();
+        place.receive_entry(&entry(number));
+        place.give_back(number, message());
+        assert_eq!(places(), [true], "it was read first");
+        let number = place.next_number();
+        place.give_back(number, message());
+        place.receive_entry(&entry(number));
+        assert_eq!(places(), [true, false], "it was given back first");
+        assert!(place.under_way.lock().is_empty());
     }
 }

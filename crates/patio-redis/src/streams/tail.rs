@@ -56,7 +56,7 @@ impl Tail {
         }
     }
 
-    fn places(&self) -> Vec<Arc<Place>> {
+    pub(super) fn places(&self) -> Vec<Arc<Place>> {
         self.state.lock().places.values().filter_map(Weak::upgrade).collect()
     }
 

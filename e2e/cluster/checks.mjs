@@ -310,6 +310,29 @@ export async function former(cluster, { argument, to, sender }) {
   same(byId(sockets), byId(expected), "the sockets and their rooms");
 }
 
+/** Another server of the kind `to` is killed while it is asked: what the others have is still found, and in time. */
+export async function lose(cluster, { to, sender }) {
+  const lost = await cluster.startAnother(to);
+  const all = () => sender.do("fetch", {});
+  await lost.freeze();
+  const begin = Date.now();
+  const asked = all().then(
+    () => "everything",
+    ({ message }) => message,
+  );
+  // Its question is with the server that cannot answer any more.
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await lost.end(true);
+  const came = await asked;
+  ok(/1 servers did not answer/.test(came), `the server that was killed is not missing, but ${came} came`);
+  const took = Date.now() - begin;
+  ok(took > 200 && took < 7_000, `it took ${took} ms`);
+  const again = Date.now();
+  const sockets = cluster.clients.filter(({ nsp }) => nsp === "/");
+  same((await all()).map(({ id }) => id).sort(), sockets.map(({ id }) => id).sort(), "the sockets of the others");
+  ok(Date.now() - again < 2_000, "it is waited for again");
+}
+
 export async function count(cluster, { argument, sender }) {
   const clients = cluster.clients.filter(({ nsp }) => nsp === "/");
   if (argument === "servers") return same(await sender.do("servers"), 4, "the servers");

@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,7 +39,7 @@ export async function startRedis() {
   return { url, stop };
 }
 
-/** A server of a cluster: {kind, url, heard, do(op, how), alive(), stop(), end(kill)}. */
+/** A server of a cluster: {kind, url, heard, do(op, how), alive(), stop(), end(kill), freeze()}. */
 export async function startServer(kind, command, args) {
   const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
   await once(child, "spawn");
@@ -88,5 +88,12 @@ export async function startServer(kind, command, args) {
     child.kill("SIGKILL");
     await once(child, "exit");
   };
-  return { kind, url: `http://127.0.0.1:${port}`, heard, do: act, alive, stop, end };
+  /** Stops it, with all its threads: until the first of them has run, the others go on. */
+  const freeze = async () => {
+    child.kill("SIGSTOP");
+    const tasks = `/proc/${child.pid}/task`;
+    const state = (task) => readFileSync(`${tasks}/${task}/stat`, "utf8").match(/\) (.)/)[1];
+    while (readdirSync(tasks).some((task) => state(task) !== "T")) await new Promise(setImmediate);
+  };
+  return { kind, url: `http://127.0.0.1:${port}`, heard, do: act, alive, stop, end, freeze };
 }

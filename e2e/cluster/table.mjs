@@ -23,6 +23,7 @@ const TALK = [
   ...["one socket joins and leaves", "disconnect by id", "disconnect and close by id"].map((how) => ["change", how]),
   ...["sockets and their rooms", "custom requests"].map((what) => ["former", what]),
   ...["rooms", "servers", "sockets"].map((what) => ["count", what]),
+  ["lose", "in a query"],
 ];
 
 const RETURNS = Object.keys(checks.returns).map((how) => ["recover", how]);
@@ -52,6 +53,11 @@ function without({ version, from, to, operation, argument }) {
   }
   if (argument === "a number as a room" && ["patio", "Patio's emitter"].includes(from) && to === "node" && version !== "5")
     return "a room is text in Patio, and a number in Node is another room";
+  if (operation === "lose") {
+    if (from !== "patio") return "what becomes of a query of Node's or an emitter's is not ours to say";
+    if (version === "5") return "socket.io-redis 5 has no fetchSockets";
+    if (version === "streams 0.2") return "servers of streams 0.2 believe for 10 s that a silent one is there";
+  }
   if (operation === "recover" && to === "node" && argument.endsWith("while others emit")) return "Node loses what is sent at the moment of a return";
   if (operation === "count" && argument === "rooms" && !CLASSIC.includes(version)) return "Node's newer adapters cannot list the rooms of all";
   if (!EMITTERS.includes(from)) return;

@@ -463,7 +463,7 @@ impl Link {
     ) -> Result<(), CommandError> {
         loop {
             let next = self.reconcile(subscriber).await?;
-            if outage.ends() {
+            if outage.ends(Instant::now()) {
                 self.tell(&AdapterEvent::Reconnected);
             }
             if self.table.read().is_empty() {
@@ -558,7 +558,7 @@ async fn keep(mut kept: KeeperGuard) {
     let mut outage = Outage::default();
     while !link.stop_if_idle() {
         let Err(error) = link.session(&mut outage).await else { continue };
-        if outage.begins() {
+        if outage.begins(Instant::now()) {
             link.tell(&AdapterEvent::Failed(error));
         }
         tokio::select! {
@@ -636,21 +636,38 @@ impl Receive for SubscriberEvents {
 #[derive(Default)]
 struct Outage {
     attempts: u32,
+    /// The application has been told of it.
+    told: bool,
+    /// Since when there is a connection.
+    connected: Option<Instant>,
 }
 
 impl Outage {
     const FIRST_PAUSE: Duration = Duration::from_millis(50);
     const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+    /// A connection that has lasted for so long was a good one. What is lost sooner is made again less eagerly, or a right that
+    /// is missing would have it made and lost without a pause.
+    const STEADY: Duration = Duration::from_secs(5);
+
+    /// The attempts that a connection counts which was not: after it the pause is at most 400 ms.
+    const UNSTEADY: u32 = 3;
+
     /// Counts a failure; true for the first.
-    fn begins(&mut self) -> bool {
+    fn begins(&mut self, now: Instant) -> bool {
+        self.attempts = match self.connected.take() {
+            None => self.attempts,
+            Some(since) if now.duration_since(since) >= Self::STEADY => 0,
+            Some(_) => self.attempts.min(Self::UNSTEADY),
+        };
         self.attempts = self.attempts.saturating_add(1);
-        self.attempts == 1
+        !mem::replace(&mut self.told, true)
     }
 
-    /// There is a connection; true if there were failures before.
-    fn ends(&mut self) -> bool {
-        mem::take(&mut self.attempts) > 0
+    /// There is a connection; true if the application was told that there was none.
+    fn ends(&mut self, now: Instant) -> bool {
+        self.connected.get_or_insert(now);
+        mem::take(&mut self.told)
     }
 
     /// How long to wait before the next attempt: twice as long each time, a random half of it, so that the servers of a
@@ -739,15 +756,20 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_bound() {
         let mut outage = Outage::default();
-        assert!(!outage.ends(), "a first connection is no reconnection");
-        for (n, longest) in [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000].into_iter().enumerate() {
-            assert_eq!(outage.begins(), n == 0);
+        let now = Instant::now();
+        let longest = |outage: &Outage, longest| {
             let longest = Duration::from_millis(longest);
-            for _ in 0..100 {
-                assert!((longest / 2..=longest).contains(&outage.pause()), "{n}");
-            }
+            (0..100).all(|_| (longest / 2..=longest).contains(&outage.pause()))
+        };
+        assert!(!outage.ends(now), "a first connection is no reconnection");
+        for (n, pause) in [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000].into_iter().enumerate() {
+            assert_eq!(outage.begins(now), n == 0);
+            assert!(longest(&outage, pause), "{n}");
         }
-        assert!(outage.ends());
-        assert!(!outage.ends());
+        assert!(outage.ends(now));
+        assert!(!outage.ends(now));
+        assert!(outage.begins(now + Duration::from_secs(1)) && longest(&outage, 400), "it did not last");
+        assert!(outage.ends(now));
+        assert!(outage.begins(now + Duration::from_secs(10)) && longest(&outage, 50), "it had lasted");
     }
 }

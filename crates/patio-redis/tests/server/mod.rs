@@ -41,10 +41,14 @@ impl Redis {
         let arguments = arguments(folder.path());
         let mut redis = Self { port: free_port(), folder, arguments, process: None };
         // Another test's server may have been faster to take the port.
-        while !redis.try_start() {
+        for _ in 0..20 {
+            if redis.try_start() {
+                return redis;
+            }
             redis.port = free_port();
         }
-        redis
+        let log = fs::read_to_string(redis.folder.path().join("redis.log")).unwrap_or_default();
+        panic!("redis-server ends at once: {log}")
     }
 
     /// A server at the same address as before.

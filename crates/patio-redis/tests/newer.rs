@@ -286,8 +286,23 @@ async fn who_cannot_have_everything_begins_anew() {
     }
     assert!(b.adapter.restore("another", offset.as_str()).await.is_none());
     assert!(kept(), "what is no offset ends nobody's session");
+    let other = Node::join(&other, "/admin").await;
+    other.adapter.broadcast_confirmed(&event(9), &everyone()).await.unwrap();
+    let last = redis.command(&["XREVRANGE", "socket.io", "+", "-", "COUNT", "1"]);
+    let place = last.lines().next().unwrap();
+    assert!(
+        other.adapter.restore("private", offset.as_str()).await.is_none(),
+        "its place is in another namespace"
+    );
+    assert!(kept(), "and nobody's session ends");
+    for pid in ["", "*", "../x", "private:x"] {
+        assert!(b.adapter.restore(pid, offset.as_str()).await.is_none());
+    }
     let restored = b.adapter.restore("private", offset.as_str()).await.unwrap();
     assert_eq!(restored.session, session);
+    a.adapter.persist(session.clone());
+    eventually("the session", kept).await;
+    assert!(other.adapter.restore("private", place).await.is_none(), "a session is one namespace's");
     assert!(restored.missed.is_empty());
     assert!(b.adapter.restore("private", offset.as_str()).await.is_none(), "once");
 

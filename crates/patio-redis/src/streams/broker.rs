@@ -268,7 +268,7 @@ impl Recovery for StreamsBroker {
         let (Ok(place), Some(history)) = (self.place(), &self.history) else { return };
         let post = Post::Keep {
             key: history.key(&session.pid).into(),
-            value: write_session(&session).into(),
+            value: write_session(&session, &history.namespace).into(),
             time: history.max_disconnection,
         };
         let outcome = Outcome::count(place.inbox.clone());
@@ -415,6 +415,10 @@ impl Place {
     /// Whether this own entry was delivered already, when nobody knew whether Redis has it.
     fn was_given_back(&self, number: Option<&str>) -> bool {
         let Some(number) = number.and_then(|number| number.parse::<u64>().ok()) else { return false };
+        // Somebody else's, who writes our name.
+        if number > self.last_number.load(SeqCst) {
+            return false;
+        }
         let mut under_way = self.under_way.lock();
         while under_way.first().is_some_and(|first| *first < number.saturating_sub(UNDER_WAY)) {
             under_way.pop_first();

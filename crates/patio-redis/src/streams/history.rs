@@ -48,13 +48,21 @@ impl History {
     ) -> Result<Option<Restored>, AdapterError> {
         // First of all: who asks for what is not an offset must not end somebody's session.
         let Some(offset) = offset_of(offset) else { return Ok(None) };
-        if !self.has(publisher, &offset).await? {
+        if !is_pid(pid) {
+            return Ok(None);
+        }
+        // The last event that the client got was one of this namespace: the stream has those of others, too.
+        let id = offset.as_str();
+        let last = publisher.range(&self.stream, id, id, 1).await?;
+        let is_own = |entry: &Entry| entry.field("nsp").is_some_and(|nsp| nsp == self.namespace.as_bytes());
+        if !last.first().is_some_and(is_own) {
             return Ok(None);
         }
         let Some(session) = publisher.take(&self.key(pid)).await? else { return Ok(None) };
-        let session =
+        let (session, namespace) =
             read_session(&session).map_err(|error| AdapterError::failed("reading a session", error))?;
-        if session.pid != pid {
+        // Rooms and data of one namespace are nothing to another, whose middlewares a restored client passes by.
+        if session.pid != pid || namespace.is_some_and(|namespace| namespace != self.namespace) {
             return Ok(None);
         }
         let replayed = self.after(publisher, &offset, &session.rooms).await?;
@@ -136,33 +144,43 @@ pub(super) fn offset_of(id: &str) -> Option<Offset> {
     position(id).map(|position| Offset::new(id, position))
 }
 
-/// A session in Node's form: MessagePack in base-64.
-pub(super) fn write_session(session: &SessionRecord) -> String {
+/// Whether it can be a private id: those of Node and of ours have 20 of these characters.
+fn is_pid(pid: &str) -> bool {
+    (1..=64).contains(&pid.len())
+        && pid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// A session in Node's form, MessagePack in base-64, with one member more: the namespace, which Node does not look at.
+pub(super) fn write_session(session: &SessionRecord, namespace: &str) -> String {
     let rooms: Value = session.rooms.iter().map(Room::as_str).collect();
     let value = Value::Object(Object::from([
         ("sid", session.sid.as_str().into()),
         ("pid", session.pid.as_str().into()),
         ("rooms", rooms),
         ("data", session.data.clone().into()),
+        ("nsp", namespace.into()),
     ]));
     let mut out = Vec::new();
     write_value(&mut out, &value, msgpack::Dialect::MsgpackJs);
     cluster::to_base64(&out)
 }
 
-fn read_session(text: &[u8]) -> Result<SessionRecord, Garbage> {
+/// A session, and its namespace if Patio has written it.
+fn read_session(text: &[u8]) -> Result<(SessionRecord, Option<String>), Garbage> {
     let value = read_value(&cluster::from_base64(&String::from_utf8_lossy(text))?, MAX_DEPTH)?;
     let text = |name: &'static str| value[name].as_str().ok_or(Garbage::Field(name));
     let data = match &value["data"] {
         Value::Null | Value::Undefined => serde_json::json!({}),
         data => serde_json::from_str(wire::stringify(data).map_err(|_| Garbage::Field("data"))?.get())?,
     };
-    Ok(SessionRecord {
+    let namespace = value["nsp"].as_str().map(str::to_owned);
+    let session = SessionRecord {
         sid: text("sid")?.into(),
         pid: text("pid")?.to_owned(),
         rooms: wire::rooms(&value["rooms"]).ok_or(Garbage::Field("rooms"))?,
         data,
-    })
+    };
+    Ok((session, namespace))
 }
 
 #[cfg(test)]
@@ -180,9 +198,10 @@ mod tests {
 
     #[test]
     fn a_session_is_that_of_node() {
-        let bytes = cluster::from_base64(&write_session(&session())).unwrap();
-        assert_eq!(bytes[..6], [0x84, 0xa3, b's', b'i', b'd', 0xb4]);
-        assert_eq!(read_session(write_session(&session()).as_bytes()).unwrap(), session());
+        let written = write_session(&session(), "/");
+        let bytes = cluster::from_base64(&written).unwrap();
+        assert_eq!(bytes[..6], [0x85, 0xa3, b's', b'i', b'd', 0xb4]);
+        assert_eq!(read_session(written.as_bytes()).unwrap(), (session(), Some("/".to_owned())));
     }
 
     #[test]

@@ -122,6 +122,7 @@ impl Socket {
                 }
                 // What comes while these are sent comes after them.
                 catching_up.held = Some(Vec::new());
+                catching_up.bytes = 0;
                 held
             };
             for Held { encoded, offset } in held {

@@ -58,14 +58,14 @@ pub(crate) trait Companion: Send + Sync + 'static {
     /// Makes ready what must be before anybody is subscribed; the returned future goes on until the connection is lost.
     fn begin<'a>(
         &'a self,
-        client: &'a Client,
+        client: &'a Arc<Client>,
         publisher: &'a Publisher,
     ) -> BoxFuture<'a, Result<BoxFuture<'a, AdapterError>, AdapterError>>;
 }
 
 /// The connection of one server.
 pub(crate) struct Link {
-    client: Client,
+    client: Arc<Client>,
     companion: Option<Arc<dyn Companion>>,
     queue: Queue,
     table: RwLock<Table>,
@@ -251,7 +251,7 @@ impl Link {
 
     pub(crate) fn with(client: Client, companion: Option<Arc<dyn Companion>>) -> Arc<Self> {
         Arc::new(Self {
-            client,
+            client: Arc::new(client),
             companion,
             queue: Queue::default(),
             table: RwLock::default(),

@@ -6,9 +6,12 @@ mod server;
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use patio_adapter::{AdapterFactory, BroadcastOptions, Payload, Room, contract::namespace::Happened};
+use patio_adapter::{
+    AdapterFactory, BroadcastOptions, Payload, Restored, Room, SessionRecord, contract::namespace::Happened,
+};
 use patio_redis::{ConnectOptions, Sharded, Streams, StreamsVersion, SubscriptionMode};
 use server::{Node, Redis, cluster::Cluster, eventually, proxy::Proxy};
+use tokio::task::JoinSet;
 
 const A: &str = "a-socket-of-server-a";
 const B: &str = "a-socket-of-server-b";
@@ -272,7 +275,7 @@ async fn who_cannot_have_everything_begins_anew() {
     eventually("the first event", || got(&a, A) == [1]).await;
     let log = a.namespace.socket(&Room::from(A)).unwrap().log;
     let Some(Happened::Event { offset: Some(offset), .. }) = log.last() else { panic!("{log:?}") };
-    let session = patio_adapter::SessionRecord {
+    let session = SessionRecord {
         sid: A.into(),
         pid: "private".into(),
         rooms: vec![A.into(), "room".into()],
@@ -298,11 +301,10 @@ async fn who_cannot_have_everything_begins_anew() {
     for pid in ["", "*", "../x", "private:x"] {
         assert!(b.adapter.restore(pid, offset.as_str()).await.is_none());
     }
+    assert!(other.adapter.restore("private", place).await.is_none(), "a session is one namespace's");
+    assert!(kept(), "and another cannot end it");
     let restored = b.adapter.restore("private", offset.as_str()).await.unwrap();
     assert_eq!(restored.session, session);
-    a.adapter.persist(session.clone());
-    eventually("the session", kept).await;
-    assert!(other.adapter.restore("private", place).await.is_none(), "a session is one namespace's");
     assert!(restored.missed.is_empty());
     assert!(b.adapter.restore("private", offset.as_str()).await.is_none(), "once");
 
@@ -331,6 +333,101 @@ async fn who_cannot_have_everything_begins_anew() {
     let log = a.namespace.socket(&Room::from(A)).unwrap().log;
     let Some(Happened::Event { offset: Some(offset), .. }) = log.last() else { panic!("{log:?}") };
     assert!(b.adapter.restore("broken", offset.as_str()).await.is_none());
+}
+
+/// A server whose client was sent one event and has gone.
+struct Deserted {
+    node: Node,
+    told: Arc<Mutex<Vec<String>>>,
+    session: SessionRecord,
+    /// The event's.
+    offset: String,
+}
+
+impl Deserted {
+    async fn over(redis: &Redis, url: String) -> Self {
+        let streams = Streams::builder(url).build().unwrap();
+        streams.enable_recovery(Duration::from_secs(120));
+        let told = Arc::<Mutex<Vec<String>>>::default();
+        let telling = told.clone();
+        streams.watch(Arc::new(move |event| telling.lock().push(format!("{event:?}"))));
+        let node = joined(&streams, A, &[]).await;
+        node.adapter.broadcast(&event(1), &everyone()).unwrap();
+        eventually("the event", || got(&node, A) == [1]).await;
+        let log = node.namespace.socket(&Room::from(A)).unwrap().log;
+        let Some(Happened::Event { offset: Some(offset), .. }) = log.last() else { panic!("{log:?}") };
+        let offset = offset.as_str().to_owned();
+        let data = serde_json::json!({});
+        let session = SessionRecord { sid: A.into(), pid: "private".into(), rooms: vec![A.into()], data };
+        let deserted = Self { node, told, session, offset };
+        deserted.persist(redis).await;
+        deserted
+    }
+
+    async fn persist(&self, redis: &Redis) {
+        self.node.adapter.persist(self.session.clone());
+        eventually("the session", || Self::is_kept(redis)).await;
+    }
+
+    fn is_kept(redis: &Redis) -> bool {
+        redis.command(&["EXISTS", "sio:session:private"]) == "1"
+    }
+
+    fn restore(&self) -> impl Future<Output = Option<Restored>> + Send + 'static {
+        self.node.adapter.restore("private", &self.offset)
+    }
+}
+
+#[tokio::test]
+async fn a_history_that_does_not_come_holds_nothing_up() {
+    let redis = Redis::start();
+    let proxy = Proxy::before(redis.port).await;
+    let deserted = Deserted::over(&redis, proxy.url()).await;
+    proxy.swallow("XRANGE");
+    let mut returning = JoinSet::new();
+    (0..10).for_each(|_| _ = returning.spawn(deserted.restore()));
+    let publish = |n| deserted.node.adapter.broadcast_confirmed(&event(n), &everyone());
+    eventually("the first ones", || proxy.swallowed() >= 4).await;
+    publish(2).await.unwrap();
+    assert_eq!(proxy.swallowed(), 4, "the others wait");
+    assert!(returning.join_next().await.unwrap().unwrap().is_none());
+    publish(3).await.unwrap();
+    assert!(deserted.told.lock().is_empty());
+    assert!(Deserted::is_kept(&redis), "it can have it when its history comes");
+}
+
+#[tokio::test]
+async fn a_history_without_end_is_not_read() {
+    let redis = Redis::start();
+    let deserted = Deserted::over(&redis, redis.url()).await;
+    let others = |megabytes: &str| {
+        let script = "for _ = 1, ARGV[1] do
+            redis.call('XADD', KEYS[1], '*', 'nsp', '/other', 'data', string.rep('x', 1024 * 1024))
+        end";
+        redis.command(&["EVAL", script, "1", "socket.io", megabytes]);
+    };
+    others("30");
+    assert!(deserted.restore().await.is_some_and(|restored| restored.missed.is_empty()));
+    deserted.persist(&redis).await;
+    others("40");
+    assert!(deserted.restore().await.is_none());
+    assert!(Deserted::is_kept(&redis));
+}
+
+#[tokio::test]
+async fn a_reader_of_histories_that_redis_lets_go_is_made_again() {
+    let redis = Redis::start();
+    let deserted = Deserted::over(&redis, redis.url()).await;
+    for _ in 0..3 {
+        assert!(deserted.restore().await.is_some());
+        // Taking the session is the last that it does.
+        let list = redis.command(&["CLIENT", "LIST"]);
+        let reader = list.lines().find(|client| client.contains(" cmd=exec ")).unwrap();
+        let id = reader.split_once("id=").unwrap().1.split(' ').next().unwrap();
+        assert_eq!(redis.command(&["CLIENT", "KILL", "ID", id]), "1");
+        deserted.persist(&redis).await;
+    }
+    assert!(deserted.told.lock().is_empty());
 }
 
 /// Two servers in a Redis Cluster, and what they were told.

@@ -1,5 +1,5 @@
 //! Redis as this crate needs it: for each server one connection to publish and ask, one that subscribes, and for
-//! streams one that reads; of a cluster, to
+//! streams one that reads, and one for histories; of a cluster, to
 //! each of its masters. The only folder that names the client library.
 
 mod nodes;
@@ -68,6 +68,11 @@ impl CommandError {
         // Which server of a cluster has which slot is found out anew with each connection.
         let has_moved = nodes::has_moved(&self.0);
         has_moved || self.0.is_unrecoverable_error() || self.0.is_io_error() || self.0.is_timeout()
+    }
+
+    /// Whether there was no answer in time.
+    pub(crate) fn is_timeout(&self) -> bool {
+        self.0.is_timeout()
     }
 }
 
@@ -196,6 +201,11 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn field(&self, name: &str) -> Option<&Bytes> {
         self.fields.iter().find(|(field, _)| field == name.as_bytes()).map(|(_, value)| value)
+    }
+
+    /// In bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.id.len() + self.fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
     }
 }
 
@@ -549,6 +559,11 @@ impl Publisher {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
         Ok(entries(command.query_async(&mut self.connection(stream)?).await?).pop())
+    }
+
+    /// A value that is kept.
+    pub(crate) async fn kept(&self, key: &str) -> Result<Option<Vec<u8>>, CommandError> {
+        Ok(redis::cmd("GET").arg(key).query_async(&mut self.connection(key.as_bytes())?).await?)
     }
 
     /// Takes a value that was kept: whoever comes next finds none.

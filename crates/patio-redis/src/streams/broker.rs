@@ -278,12 +278,10 @@ impl Recovery for StreamsBroker {
     }
 
     fn restore(&self, pid: &str, offset: &str) -> BoxFuture<'static, Option<Restored>> {
-        let (Ok(publisher), Some(history)) = (self.link.publisher(), self.history.clone()) else {
-            return Box::pin(ready(None));
-        };
-        let (pid, offset) = (pid.to_owned(), offset.to_owned());
+        let Some(history) = self.history.clone() else { return Box::pin(ready(None)) };
+        let (tail, pid, offset) = (self.tail.clone(), pid.to_owned(), offset.to_owned());
         Box::pin(async move {
-            let restored = history.restore(&publisher, &pid, &offset).await;
+            let restored = history.restore(&tail.histories, &pid, &offset).await;
             restored
                 .inspect_err(|error| tracing::debug!(%error, "a session cannot be restored"))
                 .ok()
@@ -292,12 +290,10 @@ impl Recovery for StreamsBroker {
     }
 
     fn replay(&self, cursor: &Offset, rooms: &[Room]) -> BoxFuture<'static, Option<Replayed>> {
-        let (Ok(publisher), Some(history)) = (self.link.publisher(), self.history.clone()) else {
-            return Box::pin(ready(None));
-        };
-        let (cursor, rooms) = (cursor.clone(), rooms.to_vec());
+        let Some(history) = self.history.clone() else { return Box::pin(ready(None)) };
+        let (tail, cursor, rooms) = (self.tail.clone(), cursor.clone(), rooms.to_vec());
         Box::pin(async move {
-            let replayed = history.replay(&publisher, &cursor, &rooms).await;
+            let replayed = history.replay(&tail.histories, &cursor, &rooms).await;
             replayed.inspect_err(|error| tracing::debug!(%error, "the history cannot be read")).ok().flatten()
         })
     }

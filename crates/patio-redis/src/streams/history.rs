@@ -12,17 +12,25 @@ use patio_proto::{
     value::{Object, Value},
 };
 
-use super::tail::position;
+use super::{
+    lane::{Histories, Turn},
+    tail::position,
+};
 use crate::{
-    client::{CommandError, Entry, Publisher},
+    client::Entry,
     wire::{self, Garbage, MAX_DEPTH, cluster},
 };
 
-/// How many entries one command reads.
-const PAGE: usize = 500;
+/// How many entries one command reads: few at first, for they may be of any size.
+const FIRST_PAGE: usize = 10;
+const PAGE: usize = 50;
 
-/// The most bytes that a client is brought: beyond, it begins anew.
+/// How many bytes one command should bring, by the size of those before.
+const PAGE_BYTES: usize = 1024 * 1024;
+
+/// The most that is read for one client, also of what is not for it. Beyond, it begins anew.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
+const MAX_PAGES: usize = 1_000;
 
 /// The history of one namespace.
 #[derive(Clone, Debug)]
@@ -39,10 +47,10 @@ impl History {
         format!("{}{pid}", self.session_key_prefix)
     }
 
-    /// Takes the session of a client, if what came after its last event is still there.
+    /// Takes the session of a client, if what came after its last event is still there, and not too much.
     pub(super) async fn restore(
         &self,
-        publisher: &Publisher,
+        histories: &Histories,
         pid: &str,
         offset: &str,
     ) -> Result<Option<Restored>, AdapterError> {
@@ -51,68 +59,65 @@ impl History {
         if !is_pid(pid) {
             return Ok(None);
         }
+        let turn = histories.turn().await?;
         // The last event that the client got was one of this namespace: the stream has those of others, too.
         let id = offset.as_str();
-        let last = publisher.range(&self.stream, id, id, 1).await?;
+        let last = turn.range(&self.stream, id, id, 1).await?;
         let is_own = |entry: &Entry| entry.field("nsp").is_some_and(|nsp| nsp == self.namespace.as_bytes());
         if !last.first().is_some_and(is_own) {
             return Ok(None);
         }
-        let Some(session) = publisher.take(&self.key(pid)).await? else { return Ok(None) };
+        let key = self.key(pid);
+        let Some(kept) = turn.kept(&key).await? else { return Ok(None) };
         let (session, namespace) =
-            read_session(&session).map_err(|error| AdapterError::failed("reading a session", error))?;
+            read_session(&kept).map_err(|error| AdapterError::failed("reading a session", error))?;
         // Rooms and data of one namespace are nothing to another, whose middlewares a restored client passes by.
         if session.pid != pid || namespace.is_some_and(|namespace| namespace != self.namespace) {
             return Ok(None);
         }
-        let replayed = self.after(publisher, &offset, &session.rooms).await?;
-        Ok(replayed.map(|Replayed { missed, cursor }| Restored { session, missed, cursor }))
+        let Some(Replayed { missed, cursor }) = self.after(&turn, offset, &session.rooms).await? else {
+            return Ok(None);
+        };
+        // Last of all: a session whose history is not to be had is left to expire. Whoever takes it is the only one, and
+        // what was read is for these rooms.
+        if turn.take(&key).await? != Some(kept) {
+            return Ok(None);
+        }
+        Ok(Some(Restored { session, missed, cursor }))
     }
 
     /// What sockets in these rooms would have got after `cursor`.
     pub(super) async fn replay(
         &self,
-        publisher: &Publisher,
+        histories: &Histories,
         cursor: &Offset,
         rooms: &[Room],
     ) -> Result<Option<Replayed>, AdapterError> {
-        if !self.has(publisher, cursor).await? {
-            return Ok(None);
-        }
-        self.after(publisher, cursor, rooms).await
+        self.after(&histories.turn().await?, cursor.clone(), rooms).await
     }
 
-    /// Whether this entry has not left the stream: then nothing after it has.
-    async fn has(&self, publisher: &Publisher, offset: &Offset) -> Result<bool, CommandError> {
-        let id = offset.as_str();
-        Ok(!publisher.range(&self.stream, id, id, 1).await?.is_empty())
-    }
-
+    /// What came after an entry. `None`: it has left the stream, and perhaps others after it, or it is too much.
     async fn after(
         &self,
-        publisher: &Publisher,
-        offset: &Offset,
+        turn: &Turn<'_>,
+        mut cursor: Offset,
         rooms: &[Room],
     ) -> Result<Option<Replayed>, AdapterError> {
-        let (mut missed, mut cursor, mut bytes) = (Vec::new(), offset.clone(), 0);
-        loop {
-            let (millis, n) = cursor.position();
-            // Not `(id`, which servers before 6.2 do not know.
-            let start = match n.checked_add(1) {
-                Some(n) => format!("{millis}-{n}"),
-                None => format!("{}-0", millis.saturating_add(1)),
-            };
-            let page = publisher.range(&self.stream, &start, "+", PAGE).await?;
-            let is_last = page.len() < PAGE;
-            for entry in page {
-                let Some(offset) = offset_of(&entry.id) else { continue };
+        let (mut missed, mut scanned) = (Vec::new(), Scanned::default());
+        while let Some(count) = scanned.next_page() {
+            // From the entry itself on: as long as it is there, nothing after it has left. Not `(id`, either, which servers
+            // before 6.2 do not know.
+            let page = turn.range(&self.stream, cursor.as_str(), "+", count).await?;
+            scanned.add(&page);
+            let is_last = page.len() < count;
+            let mut page = page.into_iter().filter_map(|entry| Some((offset_of(&entry.id)?, entry)));
+            if page.next().is_none_or(|(first, _)| first.position() != cursor.position()) {
+                return Ok(None);
+            }
+            for (offset, entry) in page {
                 if let Some((payload, options)) = self.broadcast(&entry)
                     && options.includes(|room| rooms.contains(room))
                 {
-                    bytes += payload.size();
-                    if bytes > MAX_BYTES {
-                        return Ok(None);
-                    }
                     missed.push((payload, offset.clone()));
                 }
                 cursor = offset;
@@ -121,6 +126,8 @@ impl History {
                 return Ok(Some(Replayed { missed, cursor }));
             }
         }
+        tracing::debug!(?scanned, "a client has missed too much");
+        Ok(None)
     }
 
     /// The event of an entry, if it is one of this namespace that is brought later: without ack, and not volatile.
@@ -136,6 +143,31 @@ impl History {
             }
             _ => None,
         }
+    }
+}
+
+/// What was read for one client.
+#[derive(Debug, Default)]
+struct Scanned {
+    pages: usize,
+    entries: usize,
+    bytes: usize,
+}
+
+impl Scanned {
+    /// How many entries the next page may have, at least two: the first is known. `None`: it has been enough.
+    fn next_page(&self) -> Option<usize> {
+        if self.pages == MAX_PAGES || self.bytes > MAX_BYTES {
+            return None;
+        }
+        let average = self.bytes.checked_div(self.entries);
+        Some(average.map_or(FIRST_PAGE, |bytes| (PAGE_BYTES / bytes.max(1)).clamp(2, PAGE)))
+    }
+
+    fn add(&mut self, page: &[Entry]) {
+        self.pages += 1;
+        self.entries += page.len();
+        self.bytes += page.iter().map(Entry::size).sum::<usize>();
     }
 }
 
@@ -202,6 +234,25 @@ mod tests {
         let bytes = cluster::from_base64(&written).unwrap();
         assert_eq!(bytes[..6], [0x85, 0xa3, b's', b'i', b'd', 0xb4]);
         assert_eq!(read_session(written.as_bytes()).unwrap(), (session(), Some("/".to_owned())));
+    }
+
+    #[test]
+    fn pages_are_smaller_where_entries_are_large_and_end_somewhere() {
+        let page = |entries: usize, bytes: usize| -> Vec<Entry> {
+            let entry = Entry { id: String::new(), fields: vec![("data".into(), vec![0; bytes - 4].into())] };
+            vec![entry; entries]
+        };
+        let mut scanned = Scanned::default();
+        assert_eq!(scanned.next_page(), Some(FIRST_PAGE));
+        scanned.add(&page(10, 100));
+        assert_eq!(scanned.next_page(), Some(PAGE));
+        scanned.add(&page(10, PAGE_BYTES));
+        assert_eq!(scanned.next_page(), Some(2));
+        (0..6).for_each(|_| scanned.add(&page(10, PAGE_BYTES)));
+        assert_eq!(scanned.next_page(), None, "many bytes");
+        let mut scanned = Scanned::default();
+        (0..MAX_PAGES).for_each(|_| scanned.add(&page(2, 10)));
+        assert_eq!(scanned.next_page(), None, "many pages");
     }
 
     #[test]

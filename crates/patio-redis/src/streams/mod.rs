@@ -2,6 +2,7 @@
 
 mod broker;
 mod history;
+mod lane;
 mod names;
 mod tail;
 
@@ -42,8 +43,8 @@ const NUMBER: &str = "patio";
 /// Node's servers of the same names are in the same cluster. The `channel_prefix` must differ from the `key` of a
 /// [`PubSub`](crate::PubSub) cluster on the same Redis: Node's servers there would crash on messages of this one.
 ///
-/// It makes three connections to Redis when the first namespace is there; in a Redis Cluster two to each master, and one for each
-/// stream. Of Node's options, `blockTimeInMs` is 5 s here, and there is no `onlyPlaintext`.
+/// It makes three connections to Redis when the first namespace is there, and one more when the first client comes back; in a
+/// Redis Cluster two to each master, and one more, and one for each stream. Of Node's options, `blockTimeInMs` is 5 s here, and there is no `onlyPlaintext`.
 ///
 /// ```no_run
 /// use patio::{ConnectionStateRecovery, Server};
@@ -64,7 +65,7 @@ const NUMBER: &str = "patio";
 /// leaves and disconnections of many sockets. While Redis is away they take effect at once, without a place. Sessions are
 /// kept in Redis, for as long as the server says, when a connection is lost or the server closes; those of a server that was
 /// killed are not there, and the client is told that it begins anew. So it is when entries that it may have missed have left
-/// the stream (`max_len`). Volatile events are not brought later, as Node's do.
+/// the stream (`max_len`), and when there are more than some 50,000 of them, or 64 MiB, for whomever they are. Volatile events are not brought later, as Node's do.
 pub struct Streams {
     link: Arc<Link>,
     tail: Arc<Tail>,

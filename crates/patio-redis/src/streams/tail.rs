@@ -14,7 +14,7 @@ use futures_util::future::select_all;
 use parking_lot::Mutex;
 use patio_adapter::AdapterError;
 
-use super::{broker::Place, names::Names};
+use super::{broker::Place, lane::Histories, names::Names};
 use crate::{
     client::{Client, Entry, Publisher, StreamReader},
     link::Companion,
@@ -28,6 +28,7 @@ const BEGINNING: &str = "0-0";
 
 pub(super) struct Tail {
     read_count: usize,
+    pub(super) histories: Histories,
     state: Mutex<State>,
 }
 
@@ -40,7 +41,11 @@ struct State {
 impl Tail {
     pub(super) fn new(names: &Names, read_count: usize) -> Self {
         let positions = names.all.iter().map(|name| (name.clone(), None)).collect();
-        Self { read_count, state: Mutex::new(State { positions, places: HashMap::new() }) }
+        Self {
+            read_count,
+            histories: Histories::new(),
+            state: Mutex::new(State { positions, places: HashMap::new() }),
+        }
     }
 
     /// Gives the entries of a namespace to `place`.
@@ -136,7 +141,7 @@ impl Tail {
 impl Companion for Tail {
     fn begin<'a>(
         &'a self,
-        client: &'a Client,
+        client: &'a Arc<Client>,
         publisher: &'a Publisher,
     ) -> BoxFuture<'a, Result<BoxFuture<'a, AdapterError>, AdapterError>> {
         Box::pin(async move {
@@ -145,7 +150,9 @@ impl Companion for Tail {
             let readers = client.stream_readers(&streams, PATIENCE).await;
             let readers = readers.map_err(|error| AdapterError::failed("the connection to Redis", error))?;
             self.find_positions(publisher).await?;
+            let opened = self.histories.open(client);
             Ok(Box::pin(async move {
+                let _until_end = opened;
                 let each = readers.iter().map(|(reader, streams)| Box::pin(self.follow(reader, streams)));
                 select_all(each).await.0
             }) as BoxFuture<'a, AdapterError>)

@@ -1,4 +1,4 @@
-//! A TCP proxy before a server: it can cut connections, or let nothing pass for a while.
+//! A TCP proxy before a server: it can cut connections, let nothing pass for a while, or swallow one command.
 
 use std::{net::Ipv4Addr, sync::Arc};
 
@@ -18,7 +18,16 @@ pub(crate) struct Proxy {
     /// Whether anything passes, on the connections that there are now.
     open: Arc<Mutex<watch::Sender<bool>>>,
     connections: Arc<Mutex<Vec<AbortHandle>>>,
+    swallowed: Arc<Mutex<Swallowed>>,
     _tasks: JoinSet<()>,
+}
+
+/// What is not answered.
+#[derive(Default)]
+struct Swallowed {
+    text: Option<&'static str>,
+    /// How often it was sent.
+    times: usize,
 }
 
 impl Proxy {
@@ -27,23 +36,24 @@ impl Proxy {
         let own = listener.local_addr().unwrap().port();
         let open = Arc::new(Mutex::new(watch::Sender::new(true)));
         let connections: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
-        let (valve, handles) = (open.clone(), connections.clone());
+        let swallowed = Arc::<Mutex<Swallowed>>::default();
+        let (valve, handles, swallowing) = (open.clone(), connections.clone(), swallowed.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { continue };
-                let open = valve.lock().subscribe();
+                let (open, swallowing) = (valve.lock().subscribe(), swallowing.clone());
                 let both = async move {
                     let (client, server) = (client.into_split(), server.into_split());
                     tokio::select! {
-                        () = pass(client.0, server.1, open.clone()) => {}
-                        () = pass(server.0, client.1, open) => {}
+                        () = pass(client.0, server.1, open.clone(), Some(swallowing)) => {}
+                        () = pass(server.0, client.1, open, None) => {}
                     }
                 };
                 handles.lock().push(tokio::spawn(both).abort_handle());
             }
         });
-        Self { port: own, open, connections, _tasks: tasks }
+        Self { port: own, open, connections, swallowed, _tasks: tasks }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -64,6 +74,16 @@ impl Proxy {
         self.open.lock().send_replace(true);
     }
 
+    /// From now on, who sends this gets no more answers, and the server hears nothing more of it.
+    pub(crate) fn swallow(&self, text: &'static str) {
+        *self.swallowed.lock() = Swallowed { text: Some(text), times: 0 };
+    }
+
+    /// How often it was sent since.
+    pub(crate) fn swallowed(&self) -> usize {
+        self.swallowed.lock().times
+    }
+
     /// Leaves the connections that are held as they are for ever; new ones pass.
     pub(crate) fn forget_held(&self) {
         let held = std::mem::replace(&mut *self.open.lock(), watch::Sender::new(true));
@@ -78,13 +98,33 @@ impl Drop for Proxy {
     }
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut open: watch::Receiver<bool>) {
+impl Swallowed {
+    /// How often the text is in what was sent.
+    fn count(&mut self, sent: &[u8]) -> usize {
+        let Some(text) = self.text else { return 0 };
+        let times = sent.windows(text.len()).filter(|part| *part == text.as_bytes()).count();
+        self.times += times;
+        times
+    }
+}
+
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut open: watch::Receiver<bool>,
+    swallowing: Option<Arc<Mutex<Swallowed>>>,
+) {
     let mut buffer = vec![0; 16 * 1024];
+    let mut is_swallowed = false;
     loop {
         if open.wait_for(|open| *open).await.is_err() {
             return;
         }
         let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
+        is_swallowed |= swallowing.as_ref().is_some_and(|texts| texts.lock().count(&buffer[..read]) > 0);
+        if is_swallowed {
+            continue;
+        }
         // What came while it was closed waits too.
         if open.wait_for(|open| *open).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
             return;

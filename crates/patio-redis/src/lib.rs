@@ -30,7 +30,7 @@
 //! - **Clients of this server never wait for Redis**, and are served while it is away; with connection state recovery over
 //!   [`Streams`] they get their own server's events from there while it is not. What is to go to other servers is
 //!   queued, at most 16 MiB and 65,536 messages of it, the last one of any size; when Redis is away or the queue
-//!   is full, it fails at once and is counted (`adapter_stats`).
+//!   is full, it fails at once and is counted (`adapter_stats`). Sessions wait in a queue of their own, of 64 MiB and 65,536.
 //! - **A lost connection is made again**, first after some 50 ms, then in growing steps of up to 5 s, with jitter. When all
 //!   is subscribed again the application is told (`ServerBuilder::on_adapter_reconnected`): pub/sub keeps nothing, so what
 //!   other servers sent meanwhile did not come here. From a stream it comes then, unless it has left the stream, which is

@@ -1,4 +1,5 @@
-//! What waits to be published: in order, bounded in number and bytes, and never lost without somebody hearing of it.
+//! What waits to be published: in order, bounded in number and bytes, and never lost without somebody hearing of it. Sessions
+//! wait by themselves: when many clients are cut off at once, nothing that is said is refused for them.
 
 use std::{collections::VecDeque, mem};
 
@@ -8,13 +9,23 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::client::{CommandError, Post};
 
-/// When so much waits, no more is taken. The last one may be of any size.
-const MAX_BYTES: usize = 16 * 1024 * 1024;
-const MAX_MESSAGES: usize = 65_536;
+/// What bounds a line.
+struct Bounds {
+    /// When so much waits, no more is taken. The last one may be of any size.
+    most: usize,
+    most_bytes: usize,
+    /// The most that is handed to Redis in one go.
+    batch: usize,
+    batch_bytes: usize,
+}
 
-/// The most that is handed to Redis in one go.
-const BATCH_BYTES: usize = 1024 * 1024;
-const BATCH_MESSAGES: usize = 512;
+const MESSAGES: Bounds =
+    Bounds { most: 65_536, most_bytes: 16 * 1024 * 1024, batch: 512, batch_bytes: 1024 * 1024 };
+
+/// All clients of a server may be cut off at once, each with 1 KiB of data or so. Few of them go with each batch of
+/// messages, which they must not make late.
+const SESSIONS: Bounds =
+    Bounds { most: 65_536, most_bytes: 64 * 1024 * 1024, batch: 128, batch_bytes: 256 * 1024 };
 
 /// Something for Redis, and who hears what became of it.
 pub(crate) struct Publication {
@@ -103,10 +114,41 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Publication>,
-    bytes: usize,
+    messages: Line,
+    sessions: Line,
     /// Whether there is a connection.
     open: bool,
+}
+
+/// What waits, in order.
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Publication>,
+    bytes: usize,
+}
+
+impl Line {
+    fn is_full(&self, bounds: &Bounds) -> bool {
+        self.waiting.len() >= bounds.most || self.bytes >= bounds.most_bytes
+    }
+
+    fn push(&mut self, publication: Publication) {
+        self.bytes += publication.post.size();
+        self.waiting.push_back(publication);
+    }
+
+    /// The first ones, as many as go at once.
+    fn take(&mut self, bounds: &Bounds) -> impl Iterator<Item = Publication> {
+        let mut bytes = 0;
+        let count = self.waiting.iter().take(bounds.batch).take_while(|publication| {
+            let first = bytes == 0;
+            bytes += publication.post.size();
+            first || bytes <= bounds.batch_bytes
+        });
+        let count = count.count();
+        self.bytes -= self.waiting.range(..count).map(|one| one.post.size()).sum::<usize>();
+        self.waiting.drain(..count)
+    }
 }
 
 impl Queue {
@@ -124,24 +166,25 @@ impl Queue {
 
     /// Puts a publication at the end. Errors: there is no connection, or the queue is full; that is not counted here.
     pub(crate) fn push(&self, publication: Publication) -> Result<(), AdapterError> {
-        let size = publication.post.size();
         let mut state = self.state.lock();
-        let full = state.waiting.len() >= MAX_MESSAGES || state.bytes >= MAX_BYTES;
-        if !state.open || full {
-            let error = if state.open { AdapterError::overloaded() } else { AdapterError::disconnected() };
+        let is_open = state.open;
+        let (line, bounds) = match publication.post {
+            Post::Keep { .. } => (&mut state.sessions, SESSIONS),
+            _ => (&mut state.messages, MESSAGES),
+        };
+        if !is_open || line.is_full(&bounds) {
             drop(state);
             // Who called counts it.
             publication.outcome.forget();
-            return Err(error);
+            return Err(if is_open { AdapterError::overloaded() } else { AdapterError::disconnected() });
         }
-        state.bytes += size;
-        state.waiting.push_back(publication);
+        line.push(publication);
         drop(state);
         self.filled.notify_one();
         Ok(())
     }
 
-    /// What waits, in order, as much as is handed over in one go; waits for the first. Cancelling takes nothing.
+    /// What waits, in order, as much as is handed over in one go, and some sessions behind it; waits for the first. Cancelling takes nothing.
     pub(crate) async fn next(&self) -> Batch {
         loop {
             let filled = self.filled.notified();
@@ -155,16 +198,8 @@ impl Queue {
     /// As [`next`](Self::next), if anything waits.
     pub(crate) fn try_next(&self) -> Option<Batch> {
         let mut state = self.state.lock();
-        let mut bytes = 0;
-        let count = state.waiting.iter().take(BATCH_MESSAGES).take_while(|publication| {
-            let first = bytes == 0;
-            bytes += publication.post.size();
-            first || bytes <= BATCH_BYTES
-        });
-        let count = count.count();
-        let batch: Vec<_> = state.waiting.drain(..count).collect();
-        let taken: usize = batch.iter().map(|one| one.post.size()).sum();
-        state.bytes -= taken;
+        let State { messages, sessions, .. } = &mut *state;
+        let batch: Vec<_> = messages.take(&MESSAGES).chain(sessions.take(&SESSIONS)).collect();
         (!batch.is_empty()).then_some(Batch(batch))
     }
 }
@@ -191,6 +226,8 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn publication(size: usize) -> (Publication, oneshot::Receiver<Result<(), AdapterError>>) {
@@ -204,14 +241,43 @@ mod tests {
         let queue = Queue::default();
         assert!(queue.push(publication(1).0).is_err(), "there is no connection");
         queue.open();
-        let (huge, mut outcome) = publication(2 * MAX_BYTES);
+        let (huge, mut outcome) = publication(2 * MESSAGES.most_bytes);
         queue.push(huge).unwrap();
         assert!(queue.push(publication(1).0).is_err(), "it is full");
         queue.close();
         assert!(matches!(outcome.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
         queue.open();
-        (0..MAX_MESSAGES).for_each(|_| queue.push(publication(1).0).unwrap());
+        (0..MESSAGES.most).for_each(|_| queue.push(publication(1).0).unwrap());
         assert!(queue.push(publication(1).0).is_err(), "there are many");
+    }
+
+    fn session(size: usize) -> Publication {
+        let post =
+            Post::Keep { key: "k".into(), value: vec![0; size - 1].into(), time: Duration::from_secs(1) };
+        Publication { post, outcome: Outcome::default() }
+    }
+
+    #[test]
+    fn sessions_and_messages_do_not_refuse_each_other() {
+        let queue = Queue::default();
+        queue.open();
+        // As when 10,000 clients are cut off at once, again and again.
+        let kept = (0..100_000).filter(|_| queue.push(session(1024)).is_ok()).count();
+        assert_eq!(kept, SESSIONS.most_bytes / 1024, "and what does not fit is refused");
+        let (one, mut outcome) = publication(1);
+        queue.push(one).unwrap();
+        let batch = queue.try_next().unwrap();
+        assert!(matches!(batch.0[0].post, Post::Publish { .. }), "it goes first");
+        assert!((2..=1 + SESSIONS.batch).contains(&batch.0.len()), "and some sessions with it");
+        let results = batch.0.iter().map(|_| Ok(())).collect();
+        batch.settle(results);
+        assert!(matches!(outcome.try_recv(), Ok(Ok(()))));
+        (0..MESSAGES.most).for_each(|_| queue.push(publication(1).0).unwrap());
+        queue.push(session(1)).unwrap();
+        queue.close();
+        queue.open();
+        let kept = (0..100_000).filter(|_| queue.push(session(10)).is_ok()).count();
+        assert_eq!(kept, SESSIONS.most);
     }
 
     #[test]
@@ -219,16 +285,16 @@ mod tests {
         let queue = Queue::default();
         queue.open();
         assert!(queue.try_next().is_none());
-        for size in [BATCH_BYTES * 2, 1, 2, BATCH_BYTES] {
+        for size in [MESSAGES.batch_bytes * 2, 1, 2, MESSAGES.batch_bytes] {
             queue.push(publication(size).0).unwrap();
         }
         let sizes = |batch: Batch| batch.posts().map(Post::size).collect::<Vec<_>>();
-        assert_eq!(sizes(queue.try_next().unwrap()), [BATCH_BYTES * 2]);
+        assert_eq!(sizes(queue.try_next().unwrap()), [MESSAGES.batch_bytes * 2]);
         assert_eq!(sizes(queue.try_next().unwrap()), [1, 2]);
-        assert_eq!(sizes(queue.try_next().unwrap()), [BATCH_BYTES]);
-        assert_eq!(queue.state.lock().bytes, 0);
+        assert_eq!(sizes(queue.try_next().unwrap()), [MESSAGES.batch_bytes]);
+        assert_eq!(queue.state.lock().messages.bytes, 0);
         (0..1000).for_each(|_| queue.push(publication(1).0).unwrap());
-        assert_eq!(sizes(queue.try_next().unwrap()).len(), BATCH_MESSAGES);
+        assert_eq!(sizes(queue.try_next().unwrap()).len(), MESSAGES.batch);
     }
 
     #[test]

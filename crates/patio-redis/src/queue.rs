@@ -213,14 +213,18 @@ impl Batch {
         self.0.iter().map(|one| &one.post)
     }
 
-    /// Redis has said what became of each.
-    pub(crate) fn settle(self, results: Vec<Result<(), CommandError>>) {
+    /// Redis has said what became of each. An error: it would say the same of all that follow.
+    pub(crate) fn settle(self, results: Vec<Result<(), CommandError>>) -> Result<(), CommandError> {
+        let mut lost = Ok(());
         for (one, result) in self.0.into_iter().zip(results) {
-            if let Err(error) = &result {
-                tracing::warn!(%error, "Redis refused a message");
+            match &result {
+                Err(error) if error.is_lost() => lost = Err(error.clone()),
+                Err(error) => tracing::warn!(%error, "Redis refused a message"),
+                Ok(()) => {}
             }
             one.outcome.settle(result.map_err(AdapterError::from));
         }
+        lost
     }
 }
 
@@ -270,7 +274,7 @@ mod tests {
         assert!(matches!(batch.0[0].post, Post::Publish { .. }), "it goes first");
         assert!((2..=1 + SESSIONS.batch).contains(&batch.0.len()), "and some sessions with it");
         let results = batch.0.iter().map(|_| Ok(())).collect();
-        batch.settle(results);
+        batch.settle(results).unwrap();
         assert!(matches!(outcome.try_recv(), Ok(Ok(()))));
         (0..MESSAGES.most).for_each(|_| queue.push(publication(1).0).unwrap());
         queue.push(session(1)).unwrap();
@@ -303,7 +307,7 @@ mod tests {
         queue.open();
         let (one, mut outcome) = publication(1);
         queue.push(one).unwrap();
-        queue.try_next().unwrap().settle(vec![Ok(())]);
+        queue.try_next().unwrap().settle(vec![Ok(())]).unwrap();
         assert!(matches!(outcome.try_recv(), Ok(Ok(()))));
     }
 }

@@ -7,9 +7,10 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use patio_adapter::{
-    AdapterFactory, BroadcastOptions, Payload, Restored, Room, SessionRecord, contract::namespace::Happened,
+    AdapterEvent, AdapterFactory, BroadcastOptions, Payload, Restored, Room, SessionRecord,
+    contract::namespace::Happened,
 };
-use patio_redis::{ConnectOptions, Sharded, Streams, StreamsVersion, SubscriptionMode};
+use patio_redis::{ConnectOptions, PubSub, Sharded, Streams, StreamsVersion, SubscriptionMode};
 use server::{Node, Redis, cluster::Cluster, eventually, proxy::Proxy};
 use tokio::task::JoinSet;
 
@@ -428,6 +429,77 @@ async fn a_reader_of_histories_that_redis_lets_go_is_made_again() {
         deserted.persist(&redis).await;
     }
     assert!(deserted.told.lock().is_empty());
+}
+
+/// Each of a server's events, by its name.
+fn watch(streams: &Streams) -> Arc<Mutex<Vec<&'static str>>> {
+    let told = Arc::<Mutex<Vec<_>>>::default();
+    let telling = told.clone();
+    streams.watch(Arc::new(move |event| {
+        telling.lock().push(if let AdapterEvent::Reconnected = event { "reconnected" } else { "failed" });
+    }));
+    told
+}
+
+/// Whether an event is published within the time that connecting may take.
+async fn publishes(node: &Node, n: usize) {
+    let publish = async {
+        while node.adapter.broadcast_confirmed(&event(n), &everyone()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), publish).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_master_that_has_become_a_replica_is_left() {
+    for resp2 in [false, true] {
+        let (old, new) = (Redis::start(), Redis::start());
+        let proxy = Proxy::before(old.port).await;
+        let options = || match resp2 {
+            false => ConnectOptions::url(proxy.url()),
+            true => ConnectOptions::url(proxy.url()).resp2(),
+        };
+        let streams = Streams::builder(options()).build().unwrap();
+        let told = watch(&streams);
+        let node = joined(&streams, A, &[]).await;
+        publishes(&node, 1).await;
+        let emitter = Streams::builder(options()).emitter().unwrap();
+        emitter.emit("event", &2).await.unwrap();
+        eventually("both", || got(&node, A) == [1, 2]).await;
+
+        old.command(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]);
+        assert!(node.adapter.broadcast_confirmed(&event(3), &everyone()).await.is_err());
+        eventually("the news", || told.lock().contains(&"failed")).await;
+        assert!(emitter.emit("event", &4).await.is_err());
+        proxy.lead_to(new.port);
+        publishes(&node, 5).await;
+        emitter.emit("event", &6).await.unwrap();
+        eventually("what follows", || got(&node, A).ends_with(&[5, 6])).await;
+        if !resp2 {
+            assert_eq!(*told.lock(), ["failed", "reconnected"], "a replica is not taken for a master");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_waits_for_its_master_is_not_there_yet() {
+    let redis = Redis::start();
+    let nobody = server::free_port().to_string();
+    redis.command(&["CONFIG", "SET", "replica-serve-stale-data", "no"]);
+    redis.command(&["REPLICAOF", "127.0.0.1", &nobody]);
+    assert!(redis.try_command(&["PING"]).starts_with("MASTERDOWN"));
+    let pub_sub = PubSub::builder(redis.url()).build().unwrap();
+    let told = Arc::<Mutex<Vec<String>>>::default();
+    let telling = told.clone();
+    pub_sub.watch(Arc::new(move |event| telling.lock().push(format!("{event:?}"))));
+    let node = Node::new(&pub_sub, "/");
+    let joining = node.adapter.init();
+    eventually("the news", || told.lock().len() == 1).await;
+    assert!(told.lock()[0].starts_with("Failed"));
+    redis.command(&["REPLICAOF", "NO", "ONE"]);
+    tokio::time::timeout(Duration::from_secs(20), joining).await.unwrap().unwrap();
+    assert_eq!(told.lock().len(), 2);
 }
 
 /// Two servers in a Redis Cluster, and what they were told.

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, future::try_join_all};
 use patio_adapter::AdapterError;
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo, Msg, ProtocolVersion, PushInfo,
-    PushKind, RedisError, RedisResult, Value,
+    PushKind, RedisError, RedisResult, ServerError, ServerErrorKind, Value,
     aio::{MultiplexedConnection, PubSubSink, SendError},
     io::tcp::TcpSettings,
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
@@ -58,21 +58,48 @@ impl ConnectError {
 }
 
 /// A command failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error(transparent)]
 pub(crate) struct CommandError(#[from] RedisError);
 
 impl CommandError {
-    /// Whether the connection is of no more use. Otherwise the server refused this one command.
+    /// Whether connections must be made anew. Otherwise the server refused this one command.
     pub(crate) fn is_fatal(&self) -> bool {
         // Which server of a cluster has which slot is found out anew with each connection.
-        let has_moved = nodes::has_moved(&self.0);
-        has_moved || self.0.is_unrecoverable_error() || self.0.is_io_error() || self.0.is_timeout()
+        nodes::has_moved(&self.0) || self.is_lost()
+    }
+
+    /// Whether this connection is of no more use.
+    pub(crate) fn is_lost(&self) -> bool {
+        let Self(error) = self;
+        let refuses = |error: &ServerError| refuses_all(error.kind(), error.code());
+        let refused = match error.kind() {
+            // A transaction fails by what one of its commands met with.
+            ErrorKind::Server(ServerErrorKind::ExecAbort) => error
+                .clone()
+                .into_server_errors()
+                .is_some_and(|each| each.iter().any(|(_, one)| refuses(one))),
+            ErrorKind::Server(kind) => refuses_all(Some(kind), ""),
+            _ => refuses_all(None, error.code().unwrap_or_default()),
+        };
+        refused || error.is_unrecoverable_error() || error.is_io_error() || error.is_timeout()
     }
 
     /// Whether there was no answer in time.
     pub(crate) fn is_timeout(&self) -> bool {
         self.0.is_timeout()
+    }
+}
+
+/// Whether a server that says so is not the one that is needed, or not yet: a new connection leads to the new master, or
+/// waits for this one.
+fn refuses_all(kind: Option<ServerErrorKind>, code: &str) -> bool {
+    match kind {
+        // A master no more, and maybe without its data yet.
+        Some(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading) => true,
+        Some(_) => false,
+        // It does not know who this is; it has become a replica while a command waited.
+        None => matches!(code, "NOAUTH" | "UNBLOCKED"),
     }
 }
 
@@ -230,12 +257,14 @@ impl Client {
         Ok(Self { source: source(options).map_err(ConnectError::new(INVALID))?, resp2: options.resp2 })
     }
 
-    /// Makes both connections, to the same server; of a cluster, to each master.
+    /// Makes both connections, to the same server; of a cluster, to each master. One that has no data yet, since it loads
+    /// them or waits for its master, is not there yet.
     pub(crate) async fn connect(&self, receive: Arc<dyn Receive>) -> Result<Connections, ConnectError> {
         self.in_time(async {
             if let Source::Cluster(seeds) = &self.source {
                 let subscriber = Subscriber::of_cluster(seeds, receive).await?;
                 let publisher = Publisher::of_cluster(seeds).await?;
+                publisher.ping().await.map_err(|error| error.0)?;
                 return Ok(Connections { publisher, subscriber });
             }
             let client = self.client().await?;
@@ -243,9 +272,24 @@ impl Client {
                 false => Subscriber::pushed(&client, receive).await?,
                 true => Subscriber::streamed(&client, receive).await?,
             };
-            Ok(Connections { publisher: Publisher::of(&client).await?, subscriber })
+            let publisher = Publisher::of(&client).await?;
+            publisher.ping().await.map_err(|error| error.0)?;
+            Ok(Connections { publisher, subscriber })
         })
         .await
+    }
+
+    /// Whether the server is a replica, to which nothing can be written, as far as it can be known: not by RESP2, which is
+    /// for servers and proxies that do not know the question.
+    pub(crate) async fn is_replica(&self, publisher: &Publisher) -> Result<bool, CommandError> {
+        let Target::Server(connection) = &publisher.0 else { return Ok(false) };
+        if self.resp2 {
+            return Ok(false);
+        }
+        let said = redis::cmd("HELLO").query_async(&mut connection.clone()).await?;
+        let is_role = |(name, _): &(Value, Value)| bytes(name.clone()) == "role";
+        let role = pairs(said).into_iter().find(is_role).map(|(_, role)| bytes(role));
+        Ok(role.is_some_and(|role| role == "replica" || role == "slave"))
     }
 
     /// Makes only the one that publishes.
@@ -856,6 +900,38 @@ fn hand_on_message(receive: &dyn Receive, message: &Msg) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_is_not_the_one_that_is_needed_is_left() {
+        let error = |line: &str| {
+            let answer = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+            CommandError(answer.extract_error().unwrap_err())
+        };
+        for lost in [
+            "READONLY You can't write against a read only replica.",
+            "LOADING Redis is loading the dataset in memory",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "NOAUTH Authentication required.",
+            "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+        ] {
+            assert!(error(lost).is_lost() && error(lost).is_fatal(), "{lost}");
+        }
+        for moved in ["MOVED 1 127.0.0.1:1", "CLUSTERDOWN Hash slot not served"] {
+            assert!(!error(moved).is_lost() && error(moved).is_fatal(), "{moved}");
+        }
+        for refused in [
+            "ERR syntax error",
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+            "NOPERM No permissions to access a key",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "MISCONF Redis is configured to save RDB snapshots",
+            "NOREPLICAS Not enough good replicas to write.",
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            "ASK 1 127.0.0.1:1",
+        ] {
+            assert!(!error(refused).is_fatal(), "{refused}");
+        }
+    }
 
     #[test]
     fn what_would_be_ignored_is_refused() {

@@ -145,6 +145,9 @@ impl Companion for Tail {
         publisher: &'a Publisher,
     ) -> BoxFuture<'a, Result<BoxFuture<'a, AdapterError>, AdapterError>> {
         Box::pin(async move {
+            if client.is_replica(publisher).await? {
+                return Err(AdapterError::failed("finding a master", Replica));
+            }
             let streams: Vec<_> =
                 self.state.lock().positions.iter().map(|(stream, _)| stream.clone()).collect();
             let readers = client.stream_readers(&streams, PATIENCE).await;
@@ -159,6 +162,11 @@ impl Companion for Tail {
         })
     }
 }
+
+/// A server that was a master has another one now.
+#[derive(Debug, thiserror::Error)]
+#[error("the server is a replica, which takes no entries")]
+struct Replica;
 
 /// Whether one id is behind another.
 fn is_after(id: &str, other: &str) -> bool {

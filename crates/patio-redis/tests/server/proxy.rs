@@ -1,6 +1,12 @@
 //! A TCP proxy before a server: it can cut connections, let nothing pass for a while, or swallow one command.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering::SeqCst},
+    },
+};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -15,6 +21,8 @@ use tokio::{
 
 pub(crate) struct Proxy {
     port: u16,
+    /// Where new connections lead.
+    target: Arc<AtomicU16>,
     /// Whether anything passes, on the connections that there are now.
     open: Arc<Mutex<watch::Sender<bool>>>,
     connections: Arc<Mutex<Vec<AbortHandle>>>,
@@ -38,10 +46,13 @@ impl Proxy {
         let connections: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
         let swallowed = Arc::<Mutex<Swallowed>>::default();
         let (valve, handles, swallowing) = (open.clone(), connections.clone(), swallowed.clone());
+        let target = Arc::new(AtomicU16::new(port));
+        let leads = target.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { continue };
+                let server = TcpStream::connect((Ipv4Addr::LOCALHOST, leads.load(SeqCst))).await;
+                let Ok(server) = server else { continue };
                 let (open, swallowing) = (valve.lock().subscribe(), swallowing.clone());
                 let both = async move {
                     let (client, server) = (client.into_split(), server.into_split());
@@ -53,11 +64,16 @@ impl Proxy {
                 handles.lock().push(tokio::spawn(both).abort_handle());
             }
         });
-        Self { port: own, open, connections, swallowed, _tasks: tasks }
+        Self { port: own, target, open, connections, swallowed, _tasks: tasks }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Leads new connections to another server, as a name does that means another one now.
+    pub(crate) fn lead_to(&self, port: u16) {
+        self.target.store(port, SeqCst);
     }
 
     /// Ends all connections.

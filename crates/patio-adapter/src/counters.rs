@@ -42,6 +42,8 @@ counters! {
     lost_servers,
     /// Times that messages of other servers left the recorded history, or may have, before this server had read them.
     missed_history,
+    /// Times that what other servers record could not be read, and is tried again.
+    failed_reads,
     /// Packets that left the recovery history before their time because it was full.
     trimmed_packets,
     /// Sessions that were forgotten before their time because too many were kept.

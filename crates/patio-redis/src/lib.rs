@@ -44,6 +44,7 @@ mod connect;
 
 mod link;
 mod queue;
+mod throttle;
 
 mod wire;
 

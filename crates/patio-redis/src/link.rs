@@ -497,7 +497,7 @@ impl Link {
             };
             // If nobody knows what became of them, those of the batch have failed when it is dropped.
             let results = publisher.publish(batch.posts()).await?;
-            batch.settle(results)?;
+            self.queue.settle(batch, results)?;
         }
     }
 

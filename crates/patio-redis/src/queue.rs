@@ -7,7 +7,10 @@ use parking_lot::Mutex;
 use patio_adapter::{AdapterError, cluster::broker::Inbox};
 use tokio::sync::{Notify, oneshot};
 
-use crate::client::{CommandError, Post};
+use crate::{
+    client::{CommandError, Post},
+    throttle::Throttle,
+};
 
 /// What bounds a line.
 struct Bounds {
@@ -110,6 +113,14 @@ impl Drop for Outcome {
 pub(crate) struct Queue {
     state: Mutex<State>,
     filled: Notify,
+    refusals: Mutex<Refusals>,
+}
+
+/// What Redis refuses, which may be all that comes for one key.
+#[derive(Default)]
+struct Refusals {
+    so_far: u64,
+    log: Throttle,
 }
 
 #[derive(Default)]
@@ -202,6 +213,33 @@ impl Queue {
         let batch: Vec<_> = messages.take(&MESSAGES).chain(sessions.take(&SESSIONS)).collect();
         (!batch.is_empty()).then_some(Batch(batch))
     }
+
+    /// Redis has said what became of each of a batch. An error: it would say the same of all that follow.
+    pub(crate) fn settle(
+        &self,
+        batch: Batch,
+        results: Vec<Result<(), CommandError>>,
+    ) -> Result<(), CommandError> {
+        let mut lost = Ok(());
+        for (one, result) in batch.0.into_iter().zip(results) {
+            match &result {
+                Err(error) if error.is_lost() => lost = Err(error.clone()),
+                Err(error) => self.refusals.lock().add(error),
+                Ok(()) => {}
+            }
+            one.outcome.settle(result.map_err(AdapterError::from));
+        }
+        lost
+    }
+}
+
+impl Refusals {
+    fn add(&mut self, error: &CommandError) {
+        self.so_far += 1;
+        if self.log.due() {
+            tracing::warn!(%error, so_far = self.so_far, "Redis refused a message");
+        }
+    }
 }
 
 /// Publications that are handed to Redis together. Dropped before they were published, they have failed.
@@ -211,20 +249,6 @@ impl Batch {
     /// What they are.
     pub(crate) fn posts(&self) -> impl Iterator<Item = &Post> {
         self.0.iter().map(|one| &one.post)
-    }
-
-    /// Redis has said what became of each. An error: it would say the same of all that follow.
-    pub(crate) fn settle(self, results: Vec<Result<(), CommandError>>) -> Result<(), CommandError> {
-        let mut lost = Ok(());
-        for (one, result) in self.0.into_iter().zip(results) {
-            match &result {
-                Err(error) if error.is_lost() => lost = Err(error.clone()),
-                Err(error) => tracing::warn!(%error, "Redis refused a message"),
-                Ok(()) => {}
-            }
-            one.outcome.settle(result.map_err(AdapterError::from));
-        }
-        lost
     }
 }
 
@@ -274,7 +298,7 @@ mod tests {
         assert!(matches!(batch.0[0].post, Post::Publish { .. }), "it goes first");
         assert!((2..=1 + SESSIONS.batch).contains(&batch.0.len()), "and some sessions with it");
         let results = batch.0.iter().map(|_| Ok(())).collect();
-        batch.settle(results).unwrap();
+        queue.settle(batch, results).unwrap();
         assert!(matches!(outcome.try_recv(), Ok(Ok(()))));
         (0..MESSAGES.most).for_each(|_| queue.push(publication(1).0).unwrap());
         queue.push(session(1)).unwrap();
@@ -307,7 +331,7 @@ mod tests {
         queue.open();
         let (one, mut outcome) = publication(1);
         queue.push(one).unwrap();
-        queue.try_next().unwrap().settle(vec![Ok(())]).unwrap();
+        queue.settle(queue.try_next().unwrap(), vec![Ok(())]).unwrap();
         assert!(matches!(outcome.try_recv(), Ok(Ok(()))));
     }
 }

@@ -221,6 +221,61 @@ async fn namespaces_that_node_loses_are_heard_among_servers_like_this_one() {
 }
 
 #[tokio::test]
+async fn a_stream_that_cannot_be_read_is_that_of_some_namespaces_only() {
+    let redis = Redis::start();
+    redis.command(&["ACL", "SETUSER", "limited", "on", "nopass", "&*", "+@all"]);
+    let limited = || ConnectOptions::url(redis.url()).username("limited").password("any");
+    let readable = |names: &[&str]| {
+        let reset = ["ACL", "SETUSER", "limited", "resetkeys", "~sio:*"];
+        redis.command(&[&reset[..], names].concat());
+    };
+    for is_forbidden in [false, true] {
+        redis.command(&["FLUSHALL"]);
+        // Those of `/admin` and of `/`, which are read together.
+        let (bad, good) = ("socket.io-0", "socket.io-3");
+        readable(if is_forbidden { &["~socket.io--*", "~socket.io-3"] } else { &["~*"] });
+        if !is_forbidden {
+            redis.command(&["SET", bad, "no stream"]);
+        }
+        let streams = Streams::builder(limited()).stream_count(4).build().unwrap();
+        let told = watch(&streams);
+        let other = Streams::builder(redis.url()).stream_count(4).connect().await.unwrap();
+        let (admin, main) = (Node::join(&streams, "/admin").await, joined(&streams, A, &[]).await);
+        admin.namespace.connect(&Room::from(B), &[]);
+        let (to_main, to_admin) = (Node::join(&other, "/").await, Node::join(&other, "/admin").await);
+        publishes(&to_main, 1).await;
+        eventually("what is readable", || got(&main, A) == [1]).await;
+        eventually("the count", || admin.adapter.stats().failed_reads > 0).await;
+        assert_eq!(main.adapter.stats().failed_reads, 0);
+
+        // It can be read.
+        readable(&["~*"]);
+        if !is_forbidden {
+            redis.command(&["DEL", bad]);
+        }
+        let mut n = 1;
+        eventually("what can be read now", || {
+            n += 1;
+            to_admin.adapter.broadcast(&event(n), &everyone()).unwrap();
+            !got(&admin, B).is_empty()
+        })
+        .await;
+        // The other cannot any more, from one moment to the next.
+        match is_forbidden {
+            true => readable(&["~socket.io-0", "~socket.io--*"]),
+            false => _ = redis.command(&["SET", good, "no stream"]),
+        }
+        for n in n + 1..n + 50 {
+            publishes(&to_admin, n).await;
+        }
+        eventually("all", || got(&admin, B).ends_with(&[n + 49])).await;
+        assert!(got(&admin, B).is_sorted_by(|one, next| *next == one + 1));
+        assert!(main.adapter.stats().failed_reads > 0);
+        assert!(told.lock().is_empty(), "the connection was good all the time");
+    }
+}
+
+#[tokio::test]
 async fn a_reader_that_comes_too_late_says_so() {
     let redis = Redis::start();
     let proxy = Proxy::before(redis.port).await;

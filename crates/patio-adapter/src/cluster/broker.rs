@@ -269,6 +269,11 @@ impl Inbox {
         self.counters.missed_history.add();
     }
 
+    /// Counts that what other servers record could not be read. It is tried again.
+    pub fn read_failed(&self) {
+        self.counters.failed_reads.add();
+    }
+
     /// False when the namespace has gone: the broker may forget it.
     pub fn is_alive(&self) -> bool {
         self.receiver.strong_count() > 0

@@ -644,20 +644,19 @@ async fn ping(connections: Vec<MultiplexedConnection>) -> Result<(), CommandErro
 pub(crate) struct StreamReader(MultiplexedConnection);
 
 impl StreamReader {
-    /// The entries after these ids, at most `most` of each stream; waits up to `patience` for the first. In the order of
-    /// their stream.
+    /// The entries after these ids, at most `most` of each stream; waits up to `patience` for the first, if it is told to
+    /// wait. In the order of their stream.
     pub(crate) async fn read(
         &self,
         after: &[(Bytes, String)],
         most: usize,
-        patience: Duration,
+        patience: Option<Duration>,
     ) -> Result<Vec<(Bytes, Vec<Entry>)>, CommandError> {
         let mut command = redis::cmd("XREAD");
-        command
-            .arg("COUNT")
-            .arg(most)
-            .arg("BLOCK")
-            .arg(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX));
+        command.arg("COUNT").arg(most);
+        if let Some(patience) = patience {
+            command.arg("BLOCK").arg(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX));
+        }
         command.arg("STREAMS");
         after.iter().for_each(|(stream, _)| _ = command.arg(&stream[..]));
         after.iter().for_each(|(_, id)| _ = command.arg(id));

@@ -65,6 +65,8 @@ pub(super) struct Place {
     settings: Arc<Settings>,
     encoder: Encoder,
     inbox: Inbox,
+    /// The stream that its events are written to.
+    pub(super) stream: Bytes,
     /// `socket.io#/nsp#`: questions to all servers.
     common: Bytes,
     /// `socket.io#/nsp#uid#`: answers to this server.
@@ -133,7 +135,7 @@ impl Broker for StreamsBroker {
 
     fn open(&self, inbox: Inbox) -> BoxFuture<'static, Result<(), AdapterError>> {
         let place = self.place.get_or_init(|| {
-            let Settings { channel_prefix, .. } = &*self.settings;
+            let Settings { channel_prefix, stream_name, stream_count, .. } = &*self.settings;
             let common = format!("{channel_prefix}#{}#", self.namespace);
             Arc::new(Place {
                 link: self.link.clone(),
@@ -145,6 +147,7 @@ impl Broker for StreamsBroker {
                     packets_have_nsp: false,
                 },
                 inbox,
+                stream: stream_of(stream_name, *stream_count, &self.namespace),
                 own: format!("{common}{}#", self.node).into(),
                 common: common.into(),
                 patio: format!("{channel_prefix}-patio#{}#", self.namespace).into(),
@@ -426,6 +429,11 @@ impl Place {
     pub(super) fn missed_history(&self) {
         self.inbox.missed_history();
     }
+
+    /// Redis has refused to have its stream read.
+    pub(super) fn read_failed(&self) {
+        self.inbox.read_failed();
+    }
 }
 
 impl Route for Place {
@@ -458,7 +466,7 @@ mod tests {
         drop(adapter.init());
         let socket = Room::from("a-socket-of-20-chars");
         namespace.connect(&socket, &[]);
-        let place = streams.tail.places().pop().unwrap();
+        let place = streams.tail.places(b"socket.io").pop().unwrap();
         let message = || Message::Broadcast {
             payload: Payload::event("event", &1).unwrap(),
             options: BroadcastOptions::everyone(),

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
+    slice,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -13,15 +14,20 @@ use futures_core::future::BoxFuture;
 use futures_util::future::select_all;
 use parking_lot::Mutex;
 use patio_adapter::AdapterError;
+use tokio::time::{Instant, sleep};
 
 use super::{broker::Place, lane::Histories, names::Names};
 use crate::{
-    client::{Client, Entry, Publisher, StreamReader},
+    client::{Client, CommandError, Entry, Publisher, StreamReader},
     link::Companion,
+    throttle::Throttle,
 };
 
 /// How long one command waits for entries. Node's `blockTimeInMs`.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// When a stream that could not be read is tried again.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Before all entries.
 const BEGINNING: &str = "0-0";
@@ -33,19 +39,37 @@ pub(super) struct Tail {
 }
 
 struct State {
-    /// Up to where each stream was read; `None` before the first connection.
-    positions: Vec<(Bytes, Option<String>)>,
+    streams: Vec<Stream>,
     places: HashMap<String, Weak<Place>>,
+}
+
+struct Stream {
+    name: Bytes,
+    /// Up to where it was read; `None` before that was first found out.
+    position: Option<String>,
+    /// When to look for its position: with each connection, and after a while when Redis refuses to have it read. That may be
+    /// no stream, or not for us: one namespace's misfortune, which is not to be that of all. `None`: it can be read.
+    look: Option<Instant>,
+    log: Throttle,
+}
+
+impl State {
+    fn stream(&mut self, name: &[u8]) -> Option<&mut Stream> {
+        self.streams.iter_mut().find(|stream| stream.name == name)
+    }
 }
 
 impl Tail {
     pub(super) fn new(names: &Names, read_count: usize) -> Self {
-        let positions = names.all.iter().map(|name| (name.clone(), None)).collect();
-        Self {
-            read_count,
-            histories: Histories::new(),
-            state: Mutex::new(State { positions, places: HashMap::new() }),
-        }
+        let stream = |name: &Bytes| Stream {
+            name: name.clone(),
+            position: None,
+            look: None,
+            log: Throttle::default(),
+        };
+        let streams = names.all.iter().map(stream).collect();
+        let state = Mutex::new(State { streams, places: HashMap::new() });
+        Self { read_count, histories: Histories::new(), state }
     }
 
     /// Gives the entries of a namespace to `place`.
@@ -61,36 +85,57 @@ impl Tail {
         }
     }
 
-    pub(super) fn places(&self) -> Vec<Arc<Place>> {
-        self.state.lock().places.values().filter_map(Weak::upgrade).collect()
+    /// The namespaces whose events are in this stream.
+    pub(super) fn places(&self, stream: &[u8]) -> Vec<Arc<Place>> {
+        let state = self.state.lock();
+        state.places.values().filter_map(Weak::upgrade).filter(|place| place.stream == stream).collect()
     }
 
-    /// Finds out from where to read: from the end at first, then from where it was. An id and not Node's `$`, which means
-    /// another place at each command until something was read.
-    async fn find_positions(&self, publisher: &Publisher) -> Result<(), AdapterError> {
-        let known = self.state.lock().positions.clone();
-        let mut found = Vec::new();
-        for (stream, position) in known {
-            let last = publisher.last(&stream).await?.map_or_else(|| BEGINNING.to_owned(), |entry| entry.id);
-            let position = match position {
-                None => last,
-                Some(position) if is_after(&position, &last) => {
-                    // It has been made anew, or has lost its end with its server.
-                    self.report_gap(&stream);
-                    last
-                }
-                Some(position) => {
-                    let before = publisher.range(&stream, "-", &position, 1).await?;
-                    if position != BEGINNING && before.is_empty() {
-                        self.report_gap(&stream);
-                    }
-                    position
-                }
+    /// Finds out from where to read, of those streams of these for which it is time.
+    async fn find_positions(&self, publisher: &Publisher, names: &[Bytes]) -> Result<(), CommandError> {
+        let now = Instant::now();
+        let due: Vec<_> = {
+            let state = self.state.lock();
+            let is_due = |stream: &&Stream| {
+                names.contains(&stream.name) && stream.look.is_some_and(|time| time <= now)
             };
-            found.push((stream, Some(position)));
+            let due = state.streams.iter().filter(is_due);
+            due.map(|stream| (stream.name.clone(), stream.position.clone())).collect()
+        };
+        for (name, position) in due {
+            match self.find_position(publisher, &name, position).await {
+                Ok(position) => {
+                    if let Some(stream) = self.state.lock().stream(&name) {
+                        (stream.position, stream.look) = (Some(position), None);
+                    }
+                }
+                Err(error) if error.is_fatal() => return Err(error),
+                Err(error) => self.refused(&name, &error),
+            }
         }
-        self.state.lock().positions = found;
         Ok(())
+    }
+
+    /// From the end at first, then from where it was. An id and not Node's `$`, which means another place at each command until
+    /// something was read.
+    async fn find_position(
+        &self,
+        publisher: &Publisher,
+        stream: &[u8],
+        position: Option<String>,
+    ) -> Result<String, CommandError> {
+        let last = publisher.last(stream).await?.map_or_else(|| BEGINNING.to_owned(), |entry| entry.id);
+        let Some(position) = position else { return Ok(last) };
+        if is_after(&position, &last) {
+            // It has been made anew, or has lost its end with its server.
+            self.report_gap(stream);
+            return Ok(last);
+        }
+        let before = publisher.range(stream, "-", &position, 1).await?;
+        if position != BEGINNING && before.is_empty() {
+            self.report_gap(stream);
+        }
+        Ok(position)
     }
 
     fn report_gap(&self, stream: &[u8]) {
@@ -98,25 +143,89 @@ impl Tail {
             stream = %stream.escape_ascii(),
             "entries may have left the stream before they were read here"
         );
-        self.places().iter().for_each(|place| place.missed_history());
+        self.places(stream).iter().for_each(|place| place.missed_history());
+    }
+
+    /// Redis refuses to have a stream read.
+    fn refused(&self, name: &[u8], error: &CommandError) {
+        let is_due = self.state.lock().stream(name).is_some_and(|stream| {
+            stream.look = Some(Instant::now() + RETRY);
+            stream.log.due()
+        });
+        if is_due {
+            tracing::error!(stream = %name.escape_ascii(), %error, "Redis refuses to have a stream read");
+        }
+        self.places(name).iter().for_each(|place| place.read_failed());
     }
 
     /// Reads these streams, until it cannot any more.
-    async fn follow(&self, reader: &StreamReader, streams: &[Bytes]) -> AdapterError {
+    async fn follow(&self, publisher: &Publisher, reader: &StreamReader, names: &[Bytes]) -> AdapterError {
         loop {
-            let positions = self.state.lock().positions.clone();
-            let after: Vec<_> = positions
-                .into_iter()
-                .filter(|(stream, _)| streams.contains(stream))
-                .map(|(stream, position)| (stream, position.unwrap_or_else(|| BEGINNING.to_owned())))
-                .collect();
-            let read = match reader.read(&after, self.read_count, PATIENCE).await {
-                Ok(read) => read,
-                Err(error) => return error.into(),
-            };
-            for (stream, entries) in read {
-                entries.iter().for_each(|entry| self.hand_on(&stream, entry));
+            if let Err(error) = self.read(publisher, reader, names).await {
+                return error.into();
             }
+        }
+    }
+
+    /// Reads once. Error: the connection is lost.
+    async fn read(
+        &self,
+        publisher: &Publisher,
+        reader: &StreamReader,
+        names: &[Bytes],
+    ) -> Result<(), CommandError> {
+        self.find_positions(publisher, names).await?;
+        let (after, next) = self.readable(names);
+        let patience = next.map_or(PATIENCE, |next| next.duration_since(Instant::now())).min(PATIENCE);
+        // 0 would be without end.
+        let patience = patience.max(Duration::from_millis(1));
+        if after.is_empty() {
+            sleep(patience).await;
+            return Ok(());
+        }
+        let error = match reader.read(&after, self.read_count, Some(patience)).await {
+            Ok(read) => {
+                self.hand_on_all(read);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        if error.is_fatal() {
+            return Err(error);
+        }
+        // It does not say for which of them.
+        let mut is_found = false;
+        for one in after.iter().filter(|_| after.len() > 1) {
+            match reader.read(slice::from_ref(one), self.read_count, None).await {
+                Ok(read) => self.hand_on_all(read),
+                Err(error) if error.is_fatal() => return Err(error),
+                Err(error) => {
+                    is_found = true;
+                    self.refused(&one.0, &error);
+                }
+            }
+        }
+        if !is_found {
+            // Again and again without a pause, it would be asked for what it refuses.
+            after.iter().for_each(|(name, _)| self.refused(name, &error));
+        }
+        Ok(())
+    }
+
+    /// Those streams of these that can be read, each with its position, and when to look for another.
+    fn readable(&self, names: &[Bytes]) -> (Vec<(Bytes, String)>, Option<Instant>) {
+        let state = self.state.lock();
+        let own = || state.streams.iter().filter(|stream| names.contains(&stream.name));
+        let after = own().filter(|stream| stream.look.is_none()).filter_map(|stream| {
+            let position = stream.position.clone()?;
+            Some((stream.name.clone(), position))
+        });
+        (after.collect(), own().filter_map(|stream| stream.look).min())
+    }
+
+    fn hand_on_all(&self, read: Vec<(Bytes, Vec<Entry>)>) {
+        for (stream, entries) in read {
+            entries.iter().for_each(|entry| self.hand_on(&stream, entry));
         }
     }
 
@@ -124,8 +233,8 @@ impl Tail {
     fn hand_on(&self, stream: &Bytes, entry: &Entry) {
         let place = {
             let mut state = self.state.lock();
-            if let Some((_, position)) = state.positions.iter_mut().find(|(name, _)| name == stream) {
-                *position = Some(entry.id.clone());
+            if let Some(stream) = state.stream(stream) {
+                stream.position = Some(entry.id.clone());
             }
             let namespace = entry.field("nsp").and_then(|nsp| std::str::from_utf8(nsp).ok());
             namespace.and_then(|namespace| state.places.get(namespace)).and_then(Weak::upgrade)
@@ -148,15 +257,20 @@ impl Companion for Tail {
             if client.is_replica(publisher).await? {
                 return Err(AdapterError::failed("finding a master", Replica));
             }
-            let streams: Vec<_> =
-                self.state.lock().positions.iter().map(|(stream, _)| stream.clone()).collect();
-            let readers = client.stream_readers(&streams, PATIENCE).await;
+            let names: Vec<_> = {
+                let mut state = self.state.lock();
+                let now = Instant::now();
+                state.streams.iter_mut().for_each(|stream| stream.look = Some(now));
+                state.streams.iter().map(|stream| stream.name.clone()).collect()
+            };
+            let readers = client.stream_readers(&names, PATIENCE).await;
             let readers = readers.map_err(|error| AdapterError::failed("the connection to Redis", error))?;
-            self.find_positions(publisher).await?;
+            self.find_positions(publisher, &names).await?;
             let opened = self.histories.open(client);
             Ok(Box::pin(async move {
                 let _until_end = opened;
-                let each = readers.iter().map(|(reader, streams)| Box::pin(self.follow(reader, streams)));
+                let each =
+                    readers.iter().map(|(reader, names)| Box::pin(self.follow(publisher, reader, names)));
                 select_all(each).await.0
             }) as BoxFuture<'a, AdapterError>)
         })

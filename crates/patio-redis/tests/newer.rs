@@ -583,8 +583,7 @@ async fn a_slot_that_moves_and_a_master_that_fails_are_told() {
     }
     eventually("the first events", || got(&a, A).len() == 100).await;
     let (from, slot) = cluster.owner(channel);
-    let to =
-        (0..6).find(|&n| n != from && cluster.servers[n].command(&["ROLE"]).starts_with("master")).unwrap();
+    let to = cluster.another(from);
     cluster.move_slot(&slot, from, to);
     eventually("the news of the slot", || together(&told.lock(), 2)).await;
     let before = got(&a, A).len();
@@ -605,6 +604,64 @@ async fn a_slot_that_moves_and_a_master_that_fails_are_told() {
     }
     eventually("what follows", || got(&a, A).len() == before + 100).await;
     assert!(got(&a, A).is_sorted_by(|one, next| one < next), "doubled, or out of order");
+}
+
+#[tokio::test]
+async fn a_slot_on_its_way_to_another_master_is_followed() {
+    let cluster = Cluster::start();
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let server = || {
+        let streams = Streams::builder(ConnectOptions::cluster(cluster.urls())).build().unwrap();
+        streams.enable_recovery(Duration::from_secs(120));
+        let telling = told.clone();
+        streams.watch(Arc::new(move |event| telling.lock().push(format!("{event:?}"))));
+        streams
+    };
+    let (one, other) = (server(), server());
+    let (a, b) = (joined(&one, A, &["room"]).await, joined(&other, B, &[]).await);
+    publishes(&a, 1).await;
+    eventually("the first event", || got(&a, A) == [1] && got(&b, B) == [1]).await;
+    let log = a.namespace.socket(&Room::from(A)).unwrap().log;
+    let Some(Happened::Event { offset: Some(offset), .. }) = log.last() else { panic!("{log:?}") };
+
+    let (stream, session) = ("socket.io", "sio:session:private");
+    let moves = [stream, session].map(|key| {
+        let (from, slot) = cluster.owner(key);
+        let to = cluster.another(from);
+        cluster.begin_to_move(&slot, from, to);
+        (slot, from, to)
+    });
+    // The entries so far go first. What is asked for now is on the other side, or not there yet.
+    let [(_, from, to), (slot, _, has_session)] = &moves;
+    cluster.move_key(stream, *from, *to);
+    for n in 2..=100 {
+        a.adapter.broadcast(&event(n), &everyone()).unwrap();
+    }
+    b.adapter.broadcast(&event(101), &BroadcastOptions::to("room")).unwrap();
+    let data = serde_json::json!({});
+    let record = SessionRecord { sid: B.into(), pid: "private".into(), rooms: vec![B.into()], data };
+    b.adapter.persist(record.clone());
+    let kept = || cluster.servers[*has_session].command(&["CLUSTER", "COUNTKEYSINSLOT", slot]) == "1";
+    eventually("the session", kept).await;
+    let restored = a.adapter.restore("private", offset.as_str()).await.unwrap();
+    assert_eq!(restored.session, record);
+    assert!(!kept(), "it is taken");
+    assert!(b.adapter.restore("private", offset.as_str()).await.is_none(), "once");
+    eventually("all events", || got(&b, B).len() == 100 && got(&a, A).contains(&101)).await;
+    assert!(got(&b, B).into_iter().eq(1..=100));
+    assert!(restored.missed.iter().all(|(event, _)| event.read_args::<usize>(1).unwrap() <= 100));
+    let replayed = b.adapter.replay(offset, &[B.into()]).await.unwrap();
+    assert_eq!(replayed.missed.len(), 99);
+    assert_eq!((a.adapter.stats().failed_publishes, b.adapter.stats().failed_publishes), (0, 0));
+    assert!(told.lock().is_empty(), "no connection was lost for it");
+
+    for (slot, from, to) in &moves {
+        cluster.end_the_move(slot, *from, *to);
+    }
+    eventually("the news", || together(&told.lock(), 2)).await;
+    publishes(&b, 102).await;
+    eventually("what follows", || got(&a, A).ends_with(&[102]) && got(&b, B).ends_with(&[102])).await;
+    assert!(got(&b, B).is_sorted_by(|one, next| one < next), "doubled, or out of order");
 }
 
 /// Whether so many servers were told of a loss and are back.

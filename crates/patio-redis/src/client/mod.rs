@@ -11,15 +11,15 @@ use futures_core::future::BoxFuture;
 use futures_util::{StreamExt, future::try_join_all};
 use patio_adapter::AdapterError;
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo, Msg, ProtocolVersion, PushInfo,
-    PushKind, RedisError, RedisResult, ServerError, ServerErrorKind, Value,
+    AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Msg, ProtocolVersion,
+    PushInfo, PushKind, RedisError, RedisResult, ServerErrorKind, Value,
     aio::{MultiplexedConnection, PubSubSink, SendError},
     io::tcp::TcpSettings,
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
 use tokio::{sync::Mutex, task::JoinHandle, time::timeout};
 
-use self::nodes::Nodes;
+use self::nodes::{Another, Nodes};
 use crate::connect::{ConnectOptions, Server, Tls};
 
 /// How long making a connection, or an answer to a command, may take. A server that stalls for less loses nothing.
@@ -72,15 +72,14 @@ impl CommandError {
     /// Whether this connection is of no more use.
     pub(crate) fn is_lost(&self) -> bool {
         let Self(error) = self;
-        let refuses = |error: &ServerError| refuses_all(error.kind(), error.code());
+        // A new connection leads to the new master, or waits for this one.
         let refused = match error.kind() {
-            // A transaction fails by what one of its commands met with.
-            ErrorKind::Server(ServerErrorKind::ExecAbort) => error
-                .clone()
-                .into_server_errors()
-                .is_some_and(|each| each.iter().any(|(_, one)| refuses(one))),
-            ErrorKind::Server(kind) => refuses_all(Some(kind), ""),
-            _ => refuses_all(None, error.code().unwrap_or_default()),
+            // A master no more, and maybe without its data yet.
+            ErrorKind::Server(
+                ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading,
+            ) => true,
+            // It does not know who this is; it has become a replica while a command waited.
+            _ => matches!(error.code(), Some("NOAUTH" | "UNBLOCKED")),
         };
         refused || error.is_unrecoverable_error() || error.is_io_error() || error.is_timeout()
     }
@@ -88,18 +87,6 @@ impl CommandError {
     /// Whether there was no answer in time.
     pub(crate) fn is_timeout(&self) -> bool {
         self.0.is_timeout()
-    }
-}
-
-/// Whether a server that says so is not the one that is needed, or not yet: a new connection leads to the new master, or
-/// waits for this one.
-fn refuses_all(kind: Option<ServerErrorKind>, code: &str) -> bool {
-    match kind {
-        // A master no more, and maybe without its data yet.
-        Some(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading) => true,
-        Some(_) => false,
-        // It does not know who this is; it has become a replica while a command waited.
-        None => matches!(code, "NOAUTH" | "UNBLOCKED"),
     }
 }
 
@@ -316,14 +303,14 @@ impl Client {
                 // One command takes only streams of one slot.
                 let nodes = Nodes::connect(seeds.clone(), crate::client::config()).await?;
                 let each = streams.iter().map(async |stream| {
-                    let connection = nodes.another(stream, &config).await?;
-                    RedisResult::Ok((StreamReader(connection), vec![stream.clone()]))
+                    let another = nodes.another(stream, &config).await?;
+                    RedisResult::Ok((StreamReader::Cluster(another), vec![stream.clone()]))
                 });
                 return try_join_all(each).await;
             }
             let connection =
                 self.client().await?.get_multiplexed_async_connection_with_config(&config).await?;
-            Ok(vec![(StreamReader(connection), streams.to_vec())])
+            Ok(vec![(StreamReader::Server(connection), streams.to_vec())])
         })
         .await
     }
@@ -516,6 +503,27 @@ impl Publisher {
         Ok(Self(Target::Cluster(Arc::new(nodes))))
     }
 
+    /// What who has this key answers to these commands.
+    async fn query(
+        &self,
+        key: &[u8],
+        mut commands: redis::Pipeline,
+    ) -> Result<Vec<RedisResult<Value>>, CommandError> {
+        commands.ignore_errors();
+        Ok(match &self.0 {
+            Target::Server(connection) => commands.query_async(&mut connection.clone()).await?,
+            Target::Cluster(nodes) => nodes.query(key, &commands).await?,
+        })
+    }
+
+    /// The answer to one command.
+    async fn query_one(&self, key: &[u8], command: Cmd) -> Result<Value, CommandError> {
+        let mut commands = redis::pipe();
+        commands.add_command(command);
+        let answer = self.query(key, commands).await?.pop();
+        Ok(answer.unwrap_or_else(|| Err((ErrorKind::UnexpectedReturnType, "there is no answer").into()))?)
+    }
+
     /// The connection to who has this key.
     fn connection(&self, key: &[u8]) -> RedisResult<MultiplexedConnection> {
         match &self.0 {
@@ -595,28 +603,39 @@ impl Publisher {
     ) -> Result<Vec<Entry>, CommandError> {
         let mut command = redis::cmd("XRANGE");
         command.arg(stream).arg(start).arg(end).arg("COUNT").arg(most);
-        Ok(entries(command.query_async(&mut self.connection(stream)?).await?))
+        Ok(entries(self.query_one(stream, command).await?))
     }
 
     /// The last entry of a stream.
     pub(crate) async fn last(&self, stream: &[u8]) -> Result<Option<Entry>, CommandError> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
-        Ok(entries(command.query_async(&mut self.connection(stream)?).await?).pop())
+        Ok(entries(self.query_one(stream, command).await?).pop())
     }
 
     /// A value that is kept.
     pub(crate) async fn kept(&self, key: &str) -> Result<Option<Vec<u8>>, CommandError> {
-        Ok(redis::cmd("GET").arg(key).query_async(&mut self.connection(key.as_bytes())?).await?)
+        let mut command = redis::cmd("GET");
+        command.arg(key);
+        Ok(value(self.query_one(key.as_bytes(), command).await?)?)
     }
 
     /// Takes a value that was kept: whoever comes next finds none.
     pub(crate) async fn take(&self, key: &str) -> Result<Option<Vec<u8>>, CommandError> {
-        let mut pipeline = redis::pipe();
-        pipeline.atomic().cmd("GET").arg(key).cmd("DEL").arg(key).ignore();
-        let (value,) = pipeline.query_async(&mut self.connection(key.as_bytes())?).await?;
-        Ok(value)
+        // Not the library's transaction: while a slot is on its way, ASKING must come before it.
+        let mut transaction = redis::pipe();
+        transaction.cmd("MULTI").cmd("GET").arg(key).cmd("DEL").arg(key).cmd("EXEC");
+        let answers = self.query(key.as_bytes(), transaction).await?;
+        // The first error says why, the last only that there was one.
+        match answers.into_iter().collect::<RedisResult<Vec<_>>>()?.pop() {
+            Some(Value::Array(answers)) => Ok(answers.into_iter().next().map_or(Ok(None), value)?),
+            _ => Ok(None),
+        }
     }
+}
+
+fn value(answer: Value) -> RedisResult<Option<Vec<u8>>> {
+    Ok(redis::from_redis_value(answer)?)
 }
 
 /// How many connections subscribe to each of these channels on one server.
@@ -641,7 +660,11 @@ async fn ping(connections: Vec<MultiplexedConnection>) -> Result<(), CommandErro
 }
 
 /// Waits for what is appended to streams.
-pub(crate) struct StreamReader(MultiplexedConnection);
+pub(crate) enum StreamReader {
+    Server(MultiplexedConnection),
+    /// To one stream.
+    Cluster(Another),
+}
 
 impl StreamReader {
     /// The entries after these ids, at most `most` of each stream; waits up to `patience` for the first, if it is told to
@@ -660,7 +683,10 @@ impl StreamReader {
         command.arg("STREAMS");
         after.iter().for_each(|(stream, _)| _ = command.arg(&stream[..]));
         after.iter().for_each(|(_, id)| _ = command.arg(id));
-        let answer: Value = command.query_async(&mut self.0.clone()).await?;
+        let answer: Value = match self {
+            Self::Server(connection) => command.query_async(&mut connection.clone()).await?,
+            Self::Cluster(another) => another.query(&command).await?,
+        };
         Ok(pairs(answer).into_iter().map(|(stream, read)| (bytes(stream), entries(read))).collect())
     }
 }

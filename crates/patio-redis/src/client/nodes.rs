@@ -3,25 +3,62 @@
 //! The client library has connections to clusters too, which subscribe again by themselves after a loss and tell nobody. Here
 //! a loss must be told: whoever holds these connections makes them all anew.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crc::{CRC_16_XMODEM, Crc};
 use futures_util::future::try_join_all;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, RedisError, RedisResult, ServerErrorKind,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, RedisError, RedisResult, ServerErrorKind,
     Value, aio::MultiplexedConnection,
 };
+use tokio::time::sleep;
 
 use super::Post;
 
 const SLOTS: u16 = 16_384;
+
+/// How often a command is handed over whose slot is on its way from one master to another. With the pauses between, that is
+/// some 600 ms.
+const ROUNDS: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) struct Nodes {
     /// Any of them says where the others are.
     seeds: Vec<Client>,
     config: AsyncConnectionConfig,
     state: RwLock<State>,
+    /// The last one to which a slot was on its way. It may be no master yet that the map knows.
+    aside: Mutex<Option<(ConnectionAddr, MultiplexedConnection)>>,
+}
+
+/// Who takes a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Way {
+    /// The master of its slot.
+    Master(usize),
+    /// The one that has those keys already that have left it, for this one time.
+    Aside(ConnectionAddr),
+}
+
+/// What becomes of a command that was refused because its slot is on its way.
+enum Next {
+    Aside(ConnectionAddr),
+    Later,
+}
+
+impl Next {
+    /// What a master says, whose address is `own`.
+    fn after(error: &RedisError, own: &ConnectionAddr) -> Option<Self> {
+        match error.kind() {
+            ErrorKind::Server(ServerErrorKind::TryAgain) => Some(Self::Later),
+            ErrorKind::Server(ServerErrorKind::Ask) => {
+                let (host, port) = error.redirect_node()?.0.rsplit_once(':')?;
+                Some(Self::Aside(address(own, host, port.parse().ok()?)))
+            }
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -34,7 +71,7 @@ struct State {
 impl Nodes {
     /// Connects to all masters, as the first of the `seeds` that answers knows them.
     pub(super) async fn connect(seeds: Vec<Client>, config: AsyncConnectionConfig) -> RedisResult<Self> {
-        let nodes = Self { seeds, config, state: RwLock::default() };
+        let nodes = Self { seeds, config, state: RwLock::default(), aside: Mutex::new(None) };
         nodes.refresh().await?;
         Ok(nodes)
     }
@@ -50,7 +87,7 @@ impl Nodes {
                 None => {
                     let connection = match known.masters.iter().find(|(known, _)| *known == address) {
                         Some((_, connection)) => connection.clone(),
-                        None => self.open(seed, &address, &self.config).await?,
+                        None => open(seed, &address, &self.config).await?,
                     };
                     state.masters.push((address, connection));
                     state.masters.len() - 1
@@ -63,16 +100,6 @@ impl Nodes {
         }
         *self.state.write() = state;
         Ok(())
-    }
-
-    async fn open(
-        &self,
-        seed: &Client,
-        address: &ConnectionAddr,
-        config: &AsyncConnectionConfig,
-    ) -> RedisResult<MultiplexedConnection> {
-        let info = seed.get_connection_info().clone().set_addr(address.clone());
-        Client::open(info)?.get_multiplexed_async_connection_with_config(config).await
     }
 
     /// What the first seed that answers says: ranges of slots with the addresses of their masters.
@@ -122,49 +149,192 @@ impl Nodes {
     }
 
     /// One more connection to the master that has a key, for a command that waits.
-    pub(super) async fn another(
-        &self,
-        key: &[u8],
-        config: &AsyncConnectionConfig,
-    ) -> RedisResult<MultiplexedConnection> {
+    pub(super) async fn another(&self, key: &[u8], config: &AsyncConnectionConfig) -> RedisResult<Another> {
         let index = self.index_of(key)?;
         let address = self.state.read().masters[index].0.clone();
-        self.open(&self.seeds[0], &address, config).await
+        let seed = self.seeds[0].clone();
+        let connection = open(&seed, &address, config).await?;
+        Ok(Another { connection, address, seed, config: config.clone(), aside: Mutex::new(None) })
+    }
+
+    /// The address of a master, and the connection to whom a command goes.
+    async fn connection(&self, way: &Way) -> RedisResult<(ConnectionAddr, MultiplexedConnection)> {
+        let address = match way {
+            Way::Master(index) => return Ok(self.state.read().masters[*index].clone()),
+            Way::Aside(address) => address,
+        };
+        let is_it = |(known, _): &&(ConnectionAddr, MultiplexedConnection)| known == address;
+        let known = self.state.read().masters.iter().find(is_it).cloned();
+        if let Some(known) = known.or_else(|| self.aside.lock().as_ref().filter(is_it).cloned()) {
+            return Ok(known);
+        }
+        let opened = (address.clone(), open(&self.seeds[0], address, &self.config).await?);
+        *self.aside.lock() = Some(opened.clone());
+        Ok(opened)
+    }
+
+    /// What the master of a key answers to these commands, or who has the key already if its slot is on its way.
+    pub(super) async fn query(
+        &self,
+        key: &[u8],
+        commands: &redis::Pipeline,
+    ) -> RedisResult<Vec<RedisResult<Value>>> {
+        let mut aside = None;
+        for round in 1.. {
+            let way = match aside.take() {
+                Some(address) => Way::Aside(address),
+                None => Way::Master(self.index_of(key)?),
+            };
+            let (own, mut connection) = self.connection(&way).await?;
+            let answers: Vec<RedisResult<Value>> = match &way {
+                Way::Master(_) => commands.query_async(&mut connection).await?,
+                Way::Aside(_) => {
+                    let mut asking = redis::pipe();
+                    asking.ignore_errors().cmd("ASKING");
+                    commands.cmd_iter().for_each(|command| _ = asking.add_command(command.clone()));
+                    let answers: Vec<_> = asking.query_async(&mut connection).await?;
+                    answers.into_iter().skip(1).collect()
+                }
+            };
+            let next = answers.iter().find_map(|answer| Next::after(answer.as_ref().err()?, &own));
+            match next {
+                Some(_) if round == ROUNDS => return Ok(answers),
+                Some(Next::Aside(address)) => aside = Some(address),
+                Some(Next::Later) => sleep(pause(round)).await,
+                None => return Ok(answers),
+            }
+        }
+        Err(unreadable())
     }
 
     /// Hands each to the master that has its key, in order for each master. What became of each; an error if nobody knows.
-    /// Those whose slot has moved are handed to its new master.
+    /// Those whose slot has moved are handed to its new master, and those whose slot is on its way to who has the key.
     pub(super) async fn publish(&self, posts: &[&Post]) -> RedisResult<Vec<RedisResult<Value>>> {
         let mut results: Vec<Option<RedisResult<Value>>> = posts.iter().map(|_| None).collect();
-        let mut waiting: Vec<usize> = (0..posts.len()).collect();
-        for is_last in [false, true] {
-            let mut groups = BTreeMap::<usize, Vec<usize>>::new();
-            for n in waiting.drain(..) {
-                let master = posts[n].key().map_or(Ok(0), |key| self.index_of(key))?;
-                groups.entry(master).or_default().push(n);
+        let mut waiting: Vec<(usize, Option<ConnectionAddr>)> = (0..posts.len()).map(|n| (n, None)).collect();
+        let mut is_fresh = false;
+        for round in 1..=ROUNDS {
+            let mut groups = Vec::<(Way, Vec<usize>)>::new();
+            for (n, aside) in waiting.drain(..) {
+                let way = match aside {
+                    Some(address) => Way::Aside(address),
+                    None => Way::Master(posts[n].key().map_or(Ok(0), |key| self.index_of(key))?),
+                };
+                match groups.iter_mut().find(|(other, _)| *other == way) {
+                    Some((_, numbers)) => numbers.push(n),
+                    None => groups.push((way, vec![n])),
+                }
             }
-            let each = groups.into_iter().map(async |(master, numbers)| {
-                let mut connection = self.state.read().masters[master].1.clone();
-                let mut pipeline = redis::pipe();
-                pipeline.ignore_errors();
-                numbers.iter().for_each(|&n| posts[n].add_to(&mut pipeline));
-                let answers: Vec<RedisResult<Value>> = pipeline.query_async(&mut connection).await?;
-                RedisResult::Ok(numbers.into_iter().zip(answers).collect::<Vec<_>>())
-            });
-            for (n, result) in try_join_all(each).await?.into_iter().flatten() {
-                match result {
-                    Err(error) if has_moved(&error) && !is_last => waiting.push(n),
-                    result => results[n] = Some(result),
+            let (mut has_moved_now, mut is_later) = (false, false);
+            let each = groups.into_iter().map(|(way, numbers)| self.publish_at(way, posts, numbers));
+            for (n, result, own) in try_join_all(each).await?.into_iter().flatten() {
+                let next = result.as_ref().err().and_then(|error| Next::after(error, &own));
+                match (next, result) {
+                    (_, result) if round == ROUNDS => results[n] = Some(result),
+                    (Some(Next::Aside(address)), _) => waiting.push((n, Some(address))),
+                    (Some(Next::Later), _) => {
+                        is_later = true;
+                        waiting.push((n, None));
+                    }
+                    (None, Err(error)) if has_moved(&error) && !is_fresh => {
+                        has_moved_now = true;
+                        waiting.push((n, None));
+                    }
+                    (None, result) => results[n] = Some(result),
                 }
             }
             if waiting.is_empty() {
                 break;
             }
-            waiting.sort_unstable();
-            self.refresh().await?;
+            waiting.sort_unstable_by_key(|(n, _)| *n);
+            if has_moved_now {
+                is_fresh = true;
+                self.refresh().await?;
+            }
+            if is_later {
+                sleep(pause(round)).await;
+            }
         }
         Ok(results.into_iter().map(|result| result.unwrap_or_else(|| Err(unreadable()))).collect())
     }
+
+    /// Hands some of these over in one go: what became of each, and by whom.
+    async fn publish_at(
+        &self,
+        way: Way,
+        posts: &[&Post],
+        numbers: Vec<usize>,
+    ) -> RedisResult<Vec<(usize, RedisResult<Value>, ConnectionAddr)>> {
+        let (own, mut connection) = self.connection(&way).await?;
+        let mut pipeline = redis::pipe();
+        pipeline.ignore_errors();
+        for &n in &numbers {
+            if let Way::Aside(_) = way {
+                pipeline.cmd("ASKING");
+            }
+            posts[n].add_to(&mut pipeline);
+        }
+        let answers: Vec<RedisResult<Value>> = pipeline.query_async(&mut connection).await?;
+        // What is said to ASKING is of no interest.
+        let step = if let Way::Aside(_) = way { 2 } else { 1 };
+        let answers = answers.into_iter().skip(step - 1).step_by(step);
+        Ok(numbers.into_iter().zip(answers).map(|(n, answer)| (n, answer, own.clone())).collect())
+    }
+}
+
+/// A connection for commands that wait for one key.
+pub(crate) struct Another {
+    connection: MultiplexedConnection,
+    address: ConnectionAddr,
+    seed: Client,
+    config: AsyncConnectionConfig,
+    /// The one to which the key's slot is on its way.
+    aside: Mutex<Option<(ConnectionAddr, MultiplexedConnection)>>,
+}
+
+impl Another {
+    /// What the master answers, or who has the key already if its slot is on its way.
+    pub(super) async fn query(&self, command: &Cmd) -> RedisResult<Value> {
+        let error = match command.query_async(&mut self.connection.clone()).await {
+            Err(error) => error,
+            answered => return answered,
+        };
+        let address = match Next::after(&error, &self.address) {
+            Some(Next::Aside(address)) => address,
+            Some(Next::Later) => {
+                sleep(PAUSE).await;
+                return Ok(Value::Nil);
+            }
+            None => return Err(error),
+        };
+        let known = self.aside.lock().clone().filter(|(known, _)| *known == address);
+        let mut connection = match known {
+            Some((_, connection)) => connection,
+            None => {
+                let connection = open(&self.seed, &address, &self.config).await?;
+                *self.aside.lock() = Some((address, connection.clone()));
+                connection
+            }
+        };
+        let mut asking = redis::pipe();
+        asking.cmd("ASKING").ignore().add_command(command.clone());
+        let (answer,) = asking.query_async(&mut connection).await?;
+        Ok(answer)
+    }
+}
+
+async fn open(
+    seed: &Client,
+    address: &ConnectionAddr,
+    config: &AsyncConnectionConfig,
+) -> RedisResult<MultiplexedConnection> {
+    let info = seed.get_connection_info().clone().set_addr(address.clone());
+    Client::open(info)?.get_multiplexed_async_connection_with_config(config).await
+}
+
+/// How long to wait after so many rounds.
+fn pause(round: u32) -> Duration {
+    PAUSE * 2u32.saturating_pow(round - 1)
 }
 
 /// Whether another master has the slot now.
@@ -240,6 +410,28 @@ mod tests {
         ] {
             assert_eq!(slot(key.as_bytes()), expected, "{key}");
         }
+    }
+
+    #[test]
+    fn a_slot_on_its_way_has_two_masters() {
+        let own = ConnectionAddr::Tcp("own".into(), 1);
+        let next = |line: &str| {
+            let answer = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+            Next::after(&answer.extract_error().unwrap_err(), &own)
+        };
+        let aside = |line| match next(line) {
+            Some(Next::Aside(ConnectionAddr::Tcp(host, port))) => Some((host, port)),
+            _ => None,
+        };
+        assert_eq!(aside("ASK 3999 127.0.0.1:6381"), Some(("127.0.0.1".to_owned(), 6381)));
+        assert_eq!(aside("ASK 3999 ::1:6381"), Some(("::1".to_owned(), 6381)));
+        assert_eq!(aside("ASK 3999 :6381"), Some(("own".to_owned(), 6381)), "it does not know its host");
+        for nonsense in ["ASK", "ASK 1", "ASK x a:1", "ASK 1 a", "ASK 1 a:b", "ASK 1 a:99999"] {
+            assert!(next(nonsense).is_none(), "{nonsense}");
+        }
+        assert!(matches!(next("TRYAGAIN Multiple keys request during rehashing of slot"), Some(Next::Later)));
+        assert!(next("MOVED 3999 127.0.0.1:6381").is_none() && next("ERR no").is_none());
+        assert!((1..ROUNDS).map(pause).sum::<Duration>() < Duration::from_secs(1));
     }
 
     #[test]

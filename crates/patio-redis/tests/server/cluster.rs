@@ -66,12 +66,34 @@ impl Cluster {
         (self.servers.iter().position(|server| server.port == owner.port).unwrap(), slot)
     }
 
+    /// Another master than this one.
+    pub(crate) fn another(&self, owner: usize) -> usize {
+        let is_master = |n: usize| self.servers[n].command(&["ROLE"]).starts_with("master");
+        (0..self.servers.len()).find(|&n| n != owner && is_master(n)).unwrap()
+    }
+
     /// Moves a slot, without keys, to another master.
     pub(crate) fn move_slot(&self, slot: &str, from: usize, to: usize) {
+        self.begin_to_move(slot, from, to);
+        self.end_the_move(slot, from, to);
+    }
+
+    /// From now on, both masters have a part of the slot's keys.
+    pub(crate) fn begin_to_move(&self, slot: &str, from: usize, to: usize) {
         let id = |n: usize| self.servers[n].command(&["CLUSTER", "MYID"]);
-        let (source, target) = (id(from), id(to));
-        self.servers[to].command(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &source]);
-        self.servers[from].command(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &target]);
+        self.servers[to].command(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &id(from)]);
+        self.servers[from].command(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &id(to)]);
+    }
+
+    /// Moves a key to another master.
+    pub(crate) fn move_key(&self, key: &str, from: usize, to: usize) {
+        let port = self.servers[to].port.to_string();
+        let moved = self.servers[from].command(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
+        assert_eq!(moved, "OK", "{key}");
+    }
+
+    pub(crate) fn end_the_move(&self, slot: &str, from: usize, to: usize) {
+        let target = self.servers[to].command(&["CLUSTER", "MYID"]);
         for n in [to, from] {
             self.servers[n].command(&["CLUSTER", "SETSLOT", slot, "NODE", &target]);
         }

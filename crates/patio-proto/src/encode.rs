@@ -230,15 +230,12 @@ impl fmt::Debug for Encoded {
 
 /// The same packet with a JSON payload. What cannot be read is sent as no arguments.
 fn in_json(packet: &Packet) -> Packet {
-    let convert = |payload: &Payload| {
-        payload.to_value().ok().and_then(|value| Payload::value(&value).ok()).unwrap_or_default()
-    };
     let kind = match &packet.kind {
-        Kind::Connect(payload) => Kind::Connect(payload.as_ref().map(convert)),
+        Kind::Connect(payload) => Kind::Connect(payload.as_ref().map(Payload::in_json)),
         Kind::Disconnect => Kind::Disconnect,
-        Kind::Event { id, payload } => Kind::Event { id: *id, payload: convert(payload) },
-        Kind::Ack { id, payload } => Kind::Ack { id: *id, payload: convert(payload) },
-        Kind::ConnectError(payload) => Kind::ConnectError(convert(payload)),
+        Kind::Event { id, payload } => Kind::Event { id: *id, payload: payload.in_json() },
+        Kind::Ack { id, payload } => Kind::Ack { id: *id, payload: payload.in_json() },
+        Kind::ConnectError(payload) => Kind::ConnectError(payload.in_json()),
     };
     Packet { nsp: packet.nsp.clone(), kind }
 }

@@ -3,9 +3,12 @@
 //! One packet is one binary message, a map with `type`, `nsp` and, if any, `data` and `id`; binary values stand in it,
 //! so there are no attachments. The values are also what servers say to each other over Redis.
 
+mod raw;
 mod read;
 mod transcode;
 mod write;
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 
@@ -17,9 +20,10 @@ use crate::{
     value::Value,
 };
 
+pub use raw::Raw;
 pub(crate) use read::is_neutral;
+pub use read::read_value;
 use read::{Reader, Token};
-pub use read::{read_elements, read_members, read_value};
 pub(crate) use transcode::write_json;
 pub use write::{Dialect, write_value};
 
@@ -150,7 +154,7 @@ fn integer(token: Token<'_>) -> Option<i64> {
 }
 
 /// The first element of an array, when it is a string or a number.
-pub(crate) fn event_name(bytes: &Bytes) -> Option<String> {
+pub(crate) fn event_name(bytes: &Bytes) -> Option<Cow<'_, str>> {
     let mut reader = Reader::new(bytes, MAX_DEPTH);
     match reader.token().ok()? {
         Token::Array(1..) => reader.token().ok()?.number_or_text(),

@@ -92,6 +92,18 @@ impl Payload {
         Self { repr }
     }
 
+    /// The same payload as JSON. What cannot be read is no arguments.
+    pub(crate) fn in_json(&self) -> Self {
+        match &self.repr {
+            Repr::Json { .. } => self.clone(),
+            #[cfg(feature = "msgpack")]
+            Repr::MsgPack(bytes) => {
+                let raw = crate::msgpack::Raw::new(bytes, crate::msgpack::MAX_DEPTH);
+                raw.ok().and_then(|raw| Self::value(&raw).ok()).unwrap_or_default()
+            }
+        }
+    }
+
     /// The value `null`: data of a CONNECT_ERROR that brought none.
     pub(crate) fn null() -> Self {
         Self::json_unchecked(Text::from_static("null"), None)
@@ -198,7 +210,7 @@ impl Payload {
         match &self.repr {
             Repr::Json { text, .. } => json::event_name(text),
             #[cfg(feature = "msgpack")]
-            Repr::MsgPack(bytes) => crate::msgpack::event_name(bytes).map(Cow::Owned),
+            Repr::MsgPack(bytes) => crate::msgpack::event_name(bytes),
         }
     }
 

@@ -618,12 +618,15 @@ impl Receive for SubscriberEvents {
             let entry = table.names(subscription.kind).wanted.get(subscription.name);
             entry.into_iter().flat_map(|entry| &entry.wants).map(|want| want.route.clone()).collect()
         };
-        for route in routes {
-            let receive = AssertUnwindSafe(|| route.receive(channel, payload.clone()));
+        let Some((last, others)) = routes.split_last() else { return };
+        let receive = |route: &Arc<dyn Route>, payload| {
+            let receive = AssertUnwindSafe(|| route.receive(channel, payload));
             if !self.ended.load(SeqCst) && catch_unwind(receive).is_err() {
                 tracing::error!(channel = %channel.escape_ascii(), "a message made its receiver panic");
             }
-        }
+        };
+        others.iter().for_each(|route| receive(route, payload.clone()));
+        receive(last, payload);
     }
 
     fn lost(&self) {

@@ -1,12 +1,14 @@
 //! Reads MessagePack: tokens, whole values, or just where a value ends. Work and memory follow the bytes that are
 //! there, never the lengths they claim.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use rmp::Marker;
 
 use crate::{
     decode::DecodeError,
-    value::{Value, number},
+    value::{Object, Value, number},
 };
 
 /// Reads the one value in `bytes`, nested at most `max_depth` deep, in any dialect. Binary shares the buffer.
@@ -20,28 +22,6 @@ pub fn read_value(bytes: &Bytes, max_depth: usize) -> Result<Value, DecodeError>
     Ok(value)
 }
 
-/// The first elements of the one array in `bytes`, `most` of them, each still MessagePack and sharing the buffer. Errors: as
-/// [`read_value`], and [`DecodeError::MsgPack`] if it is no array.
-pub fn read_elements(bytes: &Bytes, max_depth: usize, most: usize) -> Result<Vec<Bytes>, DecodeError> {
-    let mut reader = Reader::new(bytes, max_depth);
-    let Token::Array(len) = reader.token()? else { return Err(DecodeError::MsgPack) };
-    let elements = (0..len.min(most)).map(|_| reader.raw()).collect::<Result<_, _>>()?;
-    (most..len).try_for_each(|_| reader.skip())?;
-    reader.end()?;
-    Ok(elements)
-}
-
-/// The members of the one map in `bytes`, in their order, each value still MessagePack and sharing the buffer. Errors: as
-/// [`read_value`], and [`DecodeError::MsgPack`] if it is no map.
-pub fn read_members(bytes: &Bytes, max_depth: usize) -> Result<Vec<(String, Bytes)>, DecodeError> {
-    let mut reader = Reader::new(bytes, max_depth);
-    let Token::Map(len) = reader.token()? else { return Err(DecodeError::MsgPack) };
-    let member = |_| Ok((reader.token()?.key().ok_or(DecodeError::MsgPack)?, reader.raw()?));
-    let members = (0..len).map(member).collect::<Result<_, DecodeError>>()?;
-    reader.end()?;
-    Ok(members)
-}
-
 /// Whether the one value in `bytes` is the same in all dialects and can be handed on as it is: it has no extensions, and
 /// its text is UTF-8. Errors: as [`read_value`].
 pub(crate) fn is_neutral(bytes: &Bytes, max_depth: usize) -> Result<bool, DecodeError> {
@@ -53,7 +33,9 @@ pub(crate) fn is_neutral(bytes: &Bytes, max_depth: usize) -> Result<bool, Decode
 
 #[derive(Clone)]
 pub(super) struct Reader<'a> {
-    bytes: &'a Bytes,
+    /// What binary values share.
+    whole: &'a Bytes,
+    bytes: &'a [u8],
     at: usize,
     depth: usize,
 }
@@ -80,7 +62,12 @@ pub(super) enum Token<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a Bytes, max_depth: usize) -> Self {
-        Self { bytes, at: 0, depth: max_depth }
+        Self::within(bytes, bytes, max_depth)
+    }
+
+    /// Reads only `bytes`, a part of `whole`.
+    pub(super) fn within(whole: &'a Bytes, bytes: &'a [u8], max_depth: usize) -> Self {
+        Self { whole, bytes, at: 0, depth: max_depth }
     }
 
     pub(super) fn position(&self) -> usize {
@@ -158,13 +145,6 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The bytes of the next value.
-    fn raw(&mut self) -> Result<Bytes, DecodeError> {
-        let start = self.at;
-        self.skip()?;
-        Ok(self.bytes.slice(start..self.at))
-    }
-
     /// Walks over the next value and says whether it is the same in all dialects.
     fn neutral(&mut self) -> Result<bool, DecodeError> {
         Ok(match self.token()? {
@@ -192,15 +172,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn value(&mut self) -> Result<Value, DecodeError> {
+    pub(super) fn value(&mut self) -> Result<Value, DecodeError> {
         Ok(match self.token()? {
-            Token::Nil => Value::Null,
-            Token::Bool(value) => Value::Bool(value),
-            Token::Int(value) => Value::Int(value),
-            Token::Uint(value) => value.into(),
-            Token::Float(value) => value.into(),
-            Token::Str(text) => Value::String(lossy(text)),
-            Token::Bin(bytes) => self.binary(bytes),
             Token::Array(len) => self.nested(|reader| {
                 let values: Result<Vec<_>, _> = (0..len).map(|_| reader.value()).collect();
                 values.map(Value::Array)
@@ -210,6 +183,22 @@ impl<'a> Reader<'a> {
                 let members: Result<Vec<_>, _> = (0..len).map(member).collect();
                 Ok(Value::Object(members?.into_iter().collect()))
             })?,
+            scalar => self.scalar(scalar),
+        })
+    }
+
+    /// What `token` stands for. The head of a container is an empty one.
+    pub(super) fn scalar(&self, token: Token<'a>) -> Value {
+        match token {
+            Token::Nil => Value::Null,
+            Token::Bool(value) => Value::Bool(value),
+            Token::Int(value) => Value::Int(value),
+            Token::Uint(value) => value.into(),
+            Token::Float(value) => value.into(),
+            Token::Str(text) => Value::String(lossy(text)),
+            Token::Bin(bytes) => self.binary(bytes),
+            Token::Array(_) => Value::Array(Vec::new()),
+            Token::Map(_) => Value::Object(Object::new()),
             token @ Token::Ext { kind: 0, .. } if token.is_undefined() => Value::Undefined,
             Token::Ext { kind: 0, fixed: true, data: &[a, b, c, d, e, f, g, h] } => {
                 Value::Date(i64::from_be_bytes([a, b, c, d, e, f, g, h]))
@@ -219,11 +208,11 @@ impl<'a> Reader<'a> {
                 Some(millis) => Value::Date(millis),
                 None => Value::Array(vec![Value::Int(kind.into()), self.binary(data)]),
             },
-        })
+        }
     }
 
     fn binary(&self, bytes: &'a [u8]) -> Value {
-        Value::Binary(self.bytes.slice_ref(bytes))
+        Value::Binary(self.whole.slice_ref(bytes))
     }
 
     /// Runs `inside` one level deeper.
@@ -265,15 +254,22 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Token<'_> {
+impl<'a> Token<'a> {
     /// Notepack's `undefined`, which counts as absent.
     pub(super) fn is_undefined(self) -> bool {
         matches!(self, Self::Ext { kind: 0, fixed: true, data: [_] })
     }
 
-    pub(super) fn number_or_text(self) -> Option<String> {
+    /// Text, and numbers as theirs.
+    pub(super) fn number_or_text(self) -> Option<Cow<'a, str>> {
         match self {
-            Self::Str(text) => Some(lossy(text)),
+            Self::Str(text) => Some(String::from_utf8_lossy(text)),
+            _ => self.number().map(Cow::Owned),
+        }
+    }
+
+    fn number(self) -> Option<String> {
+        match self {
             Self::Int(value) => Some(value.to_string()),
             Self::Uint(value) => Some(value.to_string()),
             Self::Float(value) => Some(number::to_string(value)),
@@ -282,11 +278,12 @@ impl Token<'_> {
     }
 
     /// The name that a JavaScript object gives to this key; containers, bytes and extensions are refused.
-    fn key(self) -> Option<String> {
+    pub(super) fn key(self) -> Option<String> {
         match self {
+            Self::Str(text) => Some(lossy(text)),
             Self::Nil => Some("null".to_owned()),
             Self::Bool(value) => Some(value.to_string()),
-            _ => self.number_or_text(),
+            _ => self.number(),
         }
     }
 }

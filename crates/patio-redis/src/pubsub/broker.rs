@@ -306,7 +306,9 @@ impl Place {
                 if room.is_some_and(|room| !self.inbox.has_room(&String::from_utf8_lossy(room))) {
                     return Ok(());
                 }
-                if let Some(broadcast) = classic::read_broadcast(payload, &self.encoder.namespace)? {
+                if let Some(broadcast) =
+                    classic::read_broadcast(payload, &self.encoder.namespace, &self.encoder.node)?
+                {
                     let sender = Sender { node: broadcast.node, via: via::USUAL };
                     let (payload, options) = (broadcast.payload, broadcast.options);
                     self.deliver(sender, Message::Broadcast { payload, options, request: None });

@@ -371,7 +371,9 @@ impl Place {
         if payload.len() > self.settings.max_message_bytes {
             return Err(Garbage::Size);
         }
-        let read = cluster::read_message(payload, &self.encoder.namespace, |id| self.inbox.waits_for(id))?;
+        let read = cluster::read_message(payload, &self.encoder.namespace, &self.encoder.node, |id| {
+            self.inbox.waits_for(id)
+        })?;
         if let Some(cluster::Read { node, message: Some(message) }) = read {
             let sender = Sender { node, via: via::PUB_SUB };
             self.inbox.deliver(Incoming { sender, offset: None, message });

@@ -3,13 +3,15 @@
 //! A broadcast is MessagePack, `[uid, packet, opts]`. Requests and responses are JSON, except those that carry what an
 //! application sent and JSON has not: they are MessagePack.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use patio_adapter::{
     AdapterError, BroadcastOptions, NodeId, Payload, Room,
     cluster::message::{Message, RequestId, Sender},
 };
 use patio_proto::{
-    msgpack::{read_elements, read_members, read_value, write_value},
+    msgpack::{Raw, write_value},
     value::{Object, Value},
 };
 use serde::{Deserialize, Serialize};
@@ -114,11 +116,10 @@ impl Encoder {
         rmp::encode::write_array_len(&mut out, 3).expect("memory takes everything");
         string(&mut out, self.node.as_str());
         self.packet(&mut out, payload)?;
-        let options = match self.dialect {
-            Dialect::V5 => legacy::options(options),
-            _ => options::to_value(options),
-        };
-        self.value(&mut out, &options);
+        match self.dialect {
+            Dialect::V5 => self.value(&mut out, &legacy::options(options)),
+            _ => options::write(&mut out, options),
+        }
         Ok(out.into())
     }
 
@@ -288,7 +289,7 @@ impl Encoder {
         string(&mut out, "packet");
         self.packet(&mut out, payload)?;
         string(&mut out, "opts");
-        self.value(&mut out, &options::to_value(options));
+        options::write(&mut out, options);
         Ok(out.into())
     }
 
@@ -359,31 +360,42 @@ pub(crate) struct Broadcast {
     pub(crate) options: BroadcastOptions,
 }
 
-/// Reads a broadcast. `None`: it is of another namespace, whose name the pattern fits too.
-pub(crate) fn read_broadcast(bytes: &Bytes, namespace: &str) -> Result<Option<Broadcast>, Garbage> {
-    let elements = read_elements(bytes, MAX_DEPTH, 3)?;
-    let [uid, packet, opts, ..] = &elements[..] else { return Err(Garbage::Field("the array")) };
+/// Reads a broadcast. `None`: this server, `own`, sent it itself, or it is of another namespace, whose name the pattern fits
+/// too.
+pub(crate) fn read_broadcast(
+    bytes: &Bytes,
+    namespace: &str,
+    own: &NodeId,
+) -> Result<Option<Broadcast>, Garbage> {
+    let message = Raw::new(bytes, MAX_DEPTH)?;
+    let mut elements = message.elements().ok_or(Garbage::Field("the array"))?;
+    let (Some(uid), Some(packet), Some(opts)) = (elements.next(), elements.next(), elements.next()) else {
+        return Err(Garbage::Field("the array"));
+    };
+    let uid = uid.as_str();
+    if uid.as_deref() == Some(own.as_str()) {
+        return Ok(None);
+    }
     let Some(payload) = read_packet(packet, namespace)? else { return Ok(None) };
-    let node = read_value(uid, MAX_DEPTH)?.as_str().map(NodeId::new);
-    let options = options::from_value(&read_value(opts, MAX_DEPTH)?)?;
-    Ok(Some(Broadcast { node, payload, options }))
+    Ok(Some(Broadcast { node: uid.map(NodeId::new), payload, options: options::read(opts)? }))
 }
 
 /// Reads `{type, data, nsp}`.
-fn read_packet(bytes: &Bytes, namespace: &str) -> Result<Option<Payload>, Garbage> {
-    let members = read_members(bytes, MAX_DEPTH)?;
-    let member = |name: &str| members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value);
+fn read_packet(packet: Raw<'_>, namespace: &str) -> Result<Option<Payload>, Garbage> {
     // Without a name it is the main namespace, as in Node.
-    let nsp = member("nsp").map(|nsp| read_value(nsp, MAX_DEPTH)).transpose()?.unwrap_or("/".into());
-    if nsp.as_str() != Some(namespace) {
+    let is_own = match packet.get("nsp") {
+        Some(nsp) => nsp.as_str().is_some_and(|nsp| nsp == namespace),
+        None => namespace == "/",
+    };
+    if !is_own {
         return Ok(None);
     }
-    let kind = member("type").ok_or(Garbage::Field("packet.type"))?;
-    if !read_value(kind, MAX_DEPTH)?.as_i64().is_some_and(|kind| matches!(kind, EVENT | BINARY_EVENT)) {
+    let kind = packet.get("type").and_then(|kind| kind.to_value().as_i64());
+    if !kind.is_some_and(|kind| matches!(kind, EVENT | BINARY_EVENT)) {
         return Err(Garbage::Field("packet.type"));
     }
-    let data = member("data").ok_or(Garbage::Field("packet.data"))?;
-    event(Payload::from_msgpack(data.clone())?).map(Some)
+    let data = packet.get("data").ok_or(Garbage::Field("packet.data"))?;
+    event(Payload::from_msgpack(data.to_bytes())?).map(Some)
 }
 
 /// A request of another server.
@@ -513,8 +525,6 @@ fn request_of(bytes: &Bytes) -> Result<Option<String>, Garbage> {
     if let Some(b'{') = bytes.first() {
         return Ok(serde_json::from_str::<Head>(&text(bytes))?.request_id);
     }
-    let members = read_members(bytes, MAX_DEPTH)?;
-    let id = members.iter().rev().find(|(key, _)| key == "requestId");
-    let id = id.map(|(_, id)| read_value(id, MAX_DEPTH)).transpose()?;
-    Ok(id.and_then(|id| id.as_str().map(str::to_owned)))
+    let id = Raw::new(bytes, MAX_DEPTH)?.get("requestId").and_then(Raw::as_str);
+    Ok(id.map(Cow::into_owned))
 }

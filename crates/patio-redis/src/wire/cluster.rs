@@ -3,8 +3,6 @@
 //! Each message is described once, as a [`Part`], and written as JSON or as MessagePack; it is read from both through
 //! [`Unread`]. What carries them differs: a channel takes a whole message, an entry of a stream takes its parts.
 
-use std::borrow::Cow;
-
 use base64::{
     Engine as _,
     alphabet::STANDARD,
@@ -16,7 +14,7 @@ use patio_adapter::{
     cluster::message::{Message, RequestId},
 };
 use patio_proto::{
-    msgpack::{self, read_members, read_value, write_value},
+    msgpack::{self, Raw, write_value},
     value::Value,
 };
 use serde::{Deserialize, de::MapAccess};
@@ -129,7 +127,7 @@ impl Encoder {
     /// Number and data of a message, the members in Node's order.
     fn parts<'a>(&'a self, message: &'a Message) -> Result<(u8, Option<Part<'a>>), AdapterError> {
         let id = |request: &'a RequestId| ("requestId", Part::Text(request.as_str()));
-        let opts = |options: &'a BroadcastOptions| ("opts", Part::Value(options::to_value(options)));
+        let opts = |options: &'a BroadcastOptions| ("opts", Part::Options(options));
         let (kind, members) = match message {
             Message::InitialHeartbeat => return Ok((number::INITIAL_HEARTBEAT, None)),
             Message::Heartbeat => return Ok((number::HEARTBEAT, None)),
@@ -207,6 +205,7 @@ enum Part<'a> {
     Text(&'a str),
     Value(Value),
     Payload(&'a Payload),
+    Options(&'a BroadcastOptions),
     Rooms(&'a [Room]),
     Sockets(&'a [SocketSnapshot]),
     Map(Vec<(&'static str, Part<'a>)>),
@@ -251,6 +250,7 @@ impl Part<'_> {
                 }
                 None => json(out, &stringify(&payload.to_value().map_err(unreadable)?).map_err(unreadable)?),
             },
+            Self::Options(options) => json(out, &options::Whole::from(*options)),
             Self::Rooms(rooms) => json(out, rooms),
             Self::Sockets(sockets) => {
                 #[derive(serde::Serialize)]
@@ -291,6 +291,7 @@ impl Part<'_> {
             Self::Text(text) => string(out, text),
             Self::Value(value) => write_value(out, value, dialect),
             Self::Payload(payload) => payload.write_msgpack(out, dialect).map_err(unreadable)?,
+            Self::Options(options) => options::write(out, options),
             Self::Rooms(rooms) => {
                 let rooms = rooms.iter().map(Room::as_str).collect();
                 write_value(out, &rooms, dialect);
@@ -316,47 +317,59 @@ impl Part<'_> {
 }
 
 /// A part of a message that has not been read yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy)]
 enum Unread<'a> {
-    Json(Cow<'a, RawValue>),
-    MsgPack(Bytes),
+    Json(&'a RawValue),
+    MsgPack(Raw<'a>),
 }
 
-/// The members of an object, in their order; of two with the same name the last counts.
-struct Members<'a>(Vec<(String, Unread<'a>)>);
+/// The members of an object; of two with the same name the last counts.
+enum Members<'a> {
+    Json(RawMembers<'a>),
+    MsgPack(Raw<'a>),
+}
 
 impl<'a> Unread<'a> {
-    fn members(&self) -> Result<Members<'_>, Garbage> {
-        Ok(Members(match self {
-            Self::Json(json) => serde_json::from_str::<RawMembers<'_>>(json.get())?.0,
-            Self::MsgPack(bytes) => read_members(bytes, MAX_DEPTH)?
-                .into_iter()
-                .map(|(name, value)| (name.to_string(), Unread::MsgPack(value)))
-                .collect(),
-        }))
+    fn members(self) -> Result<Members<'a>, Garbage> {
+        Ok(match self {
+            Self::Json(json) => Members::Json(serde_json::from_str(json.get())?),
+            Self::MsgPack(raw) => Members::MsgPack(raw),
+        })
     }
 
-    fn value(&self) -> Result<Value, Garbage> {
+    fn value(self) -> Result<Value, Garbage> {
         match self {
             Self::Json(json) => read_json(json.get()),
-            Self::MsgPack(bytes) => Ok(read_value(bytes, MAX_DEPTH)?),
+            Self::MsgPack(raw) => Ok(raw.to_value()),
         }
     }
 
-    fn payload(&self) -> Result<Payload, Garbage> {
+    fn payload(self) -> Result<Payload, Garbage> {
         Ok(match self {
             Self::Json(json) => Payload::from_json(json),
-            Self::MsgPack(bytes) => Payload::from_msgpack(bytes.clone())?,
+            Self::MsgPack(raw) => Payload::from_msgpack(raw.to_bytes())?,
         })
+    }
+
+    fn options(self) -> Result<BroadcastOptions, Garbage> {
+        match self {
+            Self::Json(_) => options::from_value(&self.value()?),
+            Self::MsgPack(raw) => options::read(raw),
+        }
     }
 }
 
-impl Members<'_> {
-    fn get(&self, name: &'static str) -> Option<&Unread<'_>> {
-        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
+impl<'a> Members<'a> {
+    fn get(&self, name: &'static str) -> Option<Unread<'a>> {
+        match self {
+            Self::Json(RawMembers(members)) => {
+                members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| Unread::Json(value))
+            }
+            Self::MsgPack(raw) => raw.get(name).map(Unread::MsgPack),
+        }
     }
 
-    fn need(&self, name: &'static str) -> Result<&Unread<'_>, Garbage> {
+    fn need(&self, name: &'static str) -> Result<Unread<'a>, Garbage> {
         self.get(name).ok_or(Garbage::Field(name))
     }
 
@@ -365,7 +378,7 @@ impl Members<'_> {
     }
 
     fn options(&self) -> Result<BroadcastOptions, Garbage> {
-        options::from_value(&self.need("opts")?.value()?)
+        self.need("opts")?.options()
     }
 
     fn rooms(&self) -> Result<Vec<Room>, Garbage> {
@@ -409,7 +422,7 @@ impl Members<'_> {
 }
 
 /// An object whose values are still JSON.
-struct RawMembers<'a>(Vec<(String, Unread<'a>)>);
+struct RawMembers<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for RawMembers<'de> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -424,8 +437,8 @@ impl<'de> Deserialize<'de> for RawMembers<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
-                    members.push((name, Unread::Json(Cow::Borrowed(value))));
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
                 }
                 Ok(RawMembers(members))
             }
@@ -445,22 +458,23 @@ pub(crate) struct Read {
     pub(crate) message: Option<Message>,
 }
 
-/// Reads a whole message. `None`: it is of another namespace.
+/// Reads a whole message. `None`: this server, `own`, sent it itself, or it is of another namespace.
 pub(crate) fn read_message(
     bytes: &Bytes,
     namespace: &str,
+    own: &NodeId,
     waits_for: impl FnOnce(&RequestId) -> bool,
 ) -> Result<Option<Read>, Garbage> {
     let text = text(bytes);
     let whole = match bytes.first() {
-        Some(b'{') => Unread::Json(Cow::Borrowed(serde_json::from_str(&text)?)),
-        _ => Unread::MsgPack(bytes.clone()),
+        Some(b'{') => Unread::Json(serde_json::from_str(&text)?),
+        _ => Unread::MsgPack(Raw::new(bytes, MAX_DEPTH)?),
     };
     let members = whole.members()?;
-    if members.text("nsp")?.as_deref() != Some(namespace) {
+    let node = members.text("uid")?;
+    if node.as_deref() == Some(own.as_str()) || members.text("nsp")?.as_deref() != Some(namespace) {
         return Ok(None);
     }
-    let node = members.text("uid")?;
     let kind = members.need("type")?.value()?.as_u64().ok_or(Garbage::Field("type"))?;
     Ok(Some(Read { node: node_of(node.as_deref()), message: message(kind, members.get("data"), waits_for)? }))
 }
@@ -474,12 +488,16 @@ pub(crate) fn read_fields(
 ) -> Result<Read, Garbage> {
     let kind = kind.parse().map_err(|_| Garbage::Field("type"))?;
     let text = data.map(text);
+    let decoded: Bytes;
     let data = match (data.and_then(|data| data.first()), &text) {
         (None, _) | (_, None) => None,
-        (Some(b'{'), Some(text)) => Some(Unread::Json(Cow::Borrowed(serde_json::from_str(text)?))),
-        (Some(_), Some(text)) => Some(Unread::MsgPack(from_base64(text)?)),
+        (Some(b'{'), Some(text)) => Some(Unread::Json(serde_json::from_str(text)?)),
+        (Some(_), Some(text)) => {
+            decoded = from_base64(text)?;
+            Some(Unread::MsgPack(Raw::new(&decoded, MAX_DEPTH)?))
+        }
     };
-    Ok(Read { node: node_of(uid), message: message(kind, data.as_ref(), waits_for)? })
+    Ok(Read { node: node_of(uid), message: message(kind, data, waits_for)? })
 }
 
 pub(crate) fn to_base64(bytes: &[u8]) -> String {
@@ -498,7 +516,7 @@ fn node_of(uid: Option<&str>) -> Option<NodeId> {
 
 fn message(
     kind: u64,
-    data: Option<&Unread<'_>>,
+    data: Option<Unread<'_>>,
     waits_for: impl FnOnce(&RequestId) -> bool,
 ) -> Result<Option<Message>, Garbage> {
     let Ok(kind) = u8::try_from(kind) else { return Ok(None) };

@@ -34,6 +34,11 @@ fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
     Value::Object(Object::from(members))
 }
 
+/// A server that has sent none of these.
+fn nobody() -> NodeId {
+    NodeId::new("nobody")
+}
+
 fn to_asker() -> Sender {
     Sender { node: Some(NodeId::new("asker0")), via: via::USUAL }
 }
@@ -106,14 +111,14 @@ fn broadcasts() {
     for (dialect, payload, options, data, opts) in cases {
         let bytes = hex(&[HEAD, data, NSP, opts].join(" "));
         assert_eq!(encoder(dialect).broadcast(payload, options).unwrap(), bytes, "{payload:?}");
-        let read = classic::read_broadcast(&bytes, "/").unwrap().unwrap();
+        let read = classic::read_broadcast(&bytes, "/", &nobody()).unwrap().unwrap();
         assert_eq!(read.node, Some(NodeId::new("yQRy5y")));
         assert_eq!(read.options, *options);
         // `undefined` is not kept by version 8.
         if (dialect, payload) != (Dialect::V8, &hello) {
             assert_eq!(read.payload, *payload);
         }
-        assert!(classic::read_broadcast(&bytes, "/other").unwrap().is_none());
+        assert!(classic::read_broadcast(&bytes, "/other", &nobody()).unwrap().is_none());
     }
 }
 
@@ -133,7 +138,7 @@ fn emitters() {
         "93 a7 65 6d 69 74 74 65 72 83 a4 74 79 70 65 02 a4 64 61 74 61 92 a2 68 69 c4 01 01 a3 6e 73 70 a1 2f
          83 a5 72 6f 6f 6d 73 91 a2 72 31 a5 66 6c 61 67 73 80 a6 65 78 63 65 70 74 90",
     );
-    let read = classic::read_broadcast(&node, "/").unwrap().unwrap();
+    let read = classic::read_broadcast(&node, "/", &nobody()).unwrap().unwrap();
     assert_eq!(read.options, BroadcastOptions::to("r1"));
     assert_eq!(read.payload, values(["hi".into(), Value::Binary(Bytes::from_static(&[1]))]));
     // The legacy one of Node knows no `except`, and Python's says "" for nothing.
@@ -143,7 +148,7 @@ fn emitters() {
         let legacy = hex(&format!(
             "93 a7 65 6d 69 74 74 65 72 83 a4 74 79 70 65 02 a4 64 61 74 61 91 a1 78 {NSP} {opts}"
         ));
-        let read = classic::read_broadcast(&legacy, "/").unwrap().unwrap();
+        let read = classic::read_broadcast(&legacy, "/", &nobody()).unwrap().unwrap();
         assert_eq!(read.options, BroadcastOptions::everyone());
     }
     let join = Bytes::from_static(br#"{"type":2,"opts":{"rooms":[],"except":[]},"rooms":["r1"]}"#);
@@ -364,7 +369,7 @@ fn broadcasts_of_version_5() {
         let bytes = broadcast_of_5(packet, NSP, opts);
         assert_eq!(encoder(Dialect::V5).broadcast(payload, &options).unwrap(), bytes, "{payload:?}");
         options.flags.timeout = None;
-        let read = classic::read_broadcast(&bytes, "/").unwrap().unwrap();
+        let read = classic::read_broadcast(&bytes, "/", &nobody()).unwrap().unwrap();
         assert_eq!((read.options, read.payload), (options, payload.clone()));
     }
     // `socket.broadcast` of its own servers has a flag more.
@@ -374,7 +379,7 @@ fn broadcasts_of_version_5() {
         "83 a6 65 78 63 65 70 74 91 b4 4b 69 6c 55 36 50 6d 58 31 41 33 66 45 53 71 4b 41 41 41 41
          a5 72 6f 6f 6d 73 90 a5 66 6c 61 67 73 81 a9 62 72 6f 61 64 63 61 73 74 c3",
     );
-    assert_eq!(classic::read_broadcast(&own, "/").unwrap().unwrap().options, except());
+    assert_eq!(classic::read_broadcast(&own, "/", &nobody()).unwrap().unwrap().options, except());
 }
 
 /// What stands in place of a random id.

@@ -30,6 +30,11 @@ fn streams() -> Encoder {
     encoder(msgpack::Dialect::MsgpackJs)
 }
 
+/// A server that has sent none of these.
+fn nobody() -> NodeId {
+    NodeId::new("nobody")
+}
+
 fn id() -> RequestId {
     RequestId::new("661e5e5e22b7007f")
 }
@@ -45,7 +50,7 @@ fn broadcast(payload: Payload, options: BroadcastOptions) -> Message {
 
 /// The message as it is read, and written again.
 fn rewritten(encoder: &Encoder, bytes: &Bytes, write: impl Fn(&Encoder, &Message) -> Bytes) -> Bytes {
-    let read = read_message(bytes, "/", |_| true).unwrap().unwrap();
+    let read = read_message(bytes, "/", &nobody(), |_| true).unwrap().unwrap();
     assert_eq!(read.node.unwrap().as_str(), "c9e7c3d6ea1db0df");
     write(encoder, &read.message.unwrap())
 }
@@ -204,13 +209,13 @@ fn bytes_that_have_changed_hurt_nobody() {
                 }
             }
             let bytes = Bytes::from(bytes);
-            if let Ok(Some(read)) = read_message(&bytes, "/", |_| true)
+            if let Ok(Some(read)) = read_message(&bytes, "/", &nobody(), |_| true)
                 && let Some(message) = read.message
             {
                 let _ = (sharded().message(&message), streams().message_msgpack(&message));
             }
             let _ = read_fields(None, "3", Some(&bytes), |_| true);
-            let _ = classic::read_broadcast(&bytes, "/");
+            let _ = classic::read_broadcast(&bytes, "/", &nobody());
             let _ = classic::read_request(&bytes, "/");
             let _ = classic::read_response(&bytes, |_| true);
             let _ = legacy::read_request(&bytes, |_| true);

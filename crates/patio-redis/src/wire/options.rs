@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use patio_adapter::{BroadcastOptions, Flags, Room, RoomList};
-use patio_proto::value::{Object, Value};
+use patio_proto::{msgpack::Raw, value::Value};
+use rmp::encode;
 use serde::Serialize;
 
-use super::Garbage;
+use super::{Garbage, string};
 
 /// The two lists, for requests in JSON. An empty list of rooms means everyone: nobody is never sent.
 #[derive(Serialize)]
@@ -21,23 +22,90 @@ impl<'a> From<&'a BroadcastOptions> for Lists<'a> {
     }
 }
 
-/// All of it, as a value. Only flags that are set are written.
-pub(super) fn to_value(options: &BroadcastOptions) -> Value {
-    let list = |rooms: &[Room]| rooms.iter().map(Room::as_str).collect::<Value>();
-    let Flags { volatile, local: _, compress, timeout, expect_single_response } = options.flags;
-    let flags = [
-        ("compress", compress.map(Value::Bool)),
-        ("volatile", volatile.then_some(Value::Bool(true))),
-        ("timeout", timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).into())),
-        ("expectSingleResponse", expect_single_response.then_some(Value::Bool(true))),
-    ];
-    let flags = flags.into_iter().filter_map(|(name, flag)| Some((name.to_owned(), flag?)));
-    let members = [
-        ("rooms", list(options.rooms.as_deref().unwrap_or_default())),
-        ("except", list(&options.except)),
-        ("flags", Value::Object(flags.collect())),
-    ];
-    Value::Object(Object::from(members))
+/// All of it, for JSON.
+#[derive(Serialize)]
+pub(super) struct Whole<'a> {
+    #[serde(flatten)]
+    lists: Lists<'a>,
+    flags: SetFlags,
+}
+
+impl<'a> From<&'a BroadcastOptions> for Whole<'a> {
+    fn from(options: &'a BroadcastOptions) -> Self {
+        Self { lists: options.into(), flags: options.flags.into() }
+    }
+}
+
+/// Only flags that are set are written.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SetFlags {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compress: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volatile: Option<bool>,
+    /// In milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expect_single_response: Option<bool>,
+}
+
+impl From<Flags> for SetFlags {
+    fn from(flags: Flags) -> Self {
+        let Flags { volatile, local: _, compress, timeout, expect_single_response } = flags;
+        Self {
+            compress,
+            volatile: volatile.then_some(true),
+            timeout: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+            expect_single_response: expect_single_response.then_some(true),
+        }
+    }
+}
+
+/// Appends all of it in MessagePack: every broadcast has it, so without a tree.
+pub(super) fn write(out: &mut Vec<u8>, options: &BroadcastOptions) {
+    fn written<T, E: std::fmt::Debug>(result: Result<T, E>) {
+        result.expect("memory takes everything");
+    }
+    let rooms = |out: &mut Vec<u8>, rooms: &[Room]| {
+        written(encode::write_array_len(out, rooms.len().try_into().unwrap_or(u32::MAX)));
+        rooms.iter().for_each(|room| string(out, room));
+    };
+    let Lists { rooms: chosen, except } = options.into();
+    let SetFlags { compress, volatile, timeout, expect_single_response } = options.flags.into();
+    written(encode::write_map_len(out, 3));
+    string(out, "rooms");
+    rooms(out, chosen);
+    string(out, "except");
+    rooms(out, except);
+    string(out, "flags");
+    let booleans =
+        [("compress", compress), ("volatile", volatile), ("expectSingleResponse", expect_single_response)];
+    let set = booleans.iter().filter_map(|(name, flag)| Some((name, (*flag)?)));
+    let len = set.clone().count() + usize::from(timeout.is_some());
+    written(encode::write_map_len(out, len as u32));
+    for (name, flag) in set {
+        string(out, name);
+        written(encode::write_bool(out, flag));
+    }
+    if let Some(timeout) = timeout {
+        string(out, "timeout");
+        written(encode::write_uint(out, timeout));
+    }
+}
+
+/// As [`from_value`], without a tree for what nearly all broadcasts have: names of rooms and no flags.
+pub(super) fn read(options: Raw<'_>) -> Result<BroadcastOptions, Garbage> {
+    let names = |list: &str| -> Option<RoomList> {
+        options.get(list)?.elements()?.map(|name| Some(Room::new(name.as_str()?))).collect()
+    };
+    let usual = || {
+        let (rooms, except) = (names("rooms")?, names("except")?);
+        let rooms = Some(rooms).filter(|rooms| !rooms.is_empty());
+        options.get("flags")?.is_empty_map().then(|| BroadcastOptions { rooms, except, ..Default::default() })
+    };
+    usual().map_or_else(|| from_value(&options.to_value()), Ok)
 }
 
 /// Reads it from whatever a peer sent.
@@ -139,6 +207,11 @@ mod tests {
         options.flags.volatile = true;
         options.flags.compress = Some(false);
         options.flags.expect_single_response = true;
-        assert_eq!(from_value(&to_value(&options)).unwrap(), options);
+        for options in [options, BroadcastOptions::to(["a", ""]).except("b"), BroadcastOptions::everyone()] {
+            let mut bytes = Vec::new();
+            write(&mut bytes, &options);
+            assert_eq!(super::read(Raw::new(&bytes.into(), 3).unwrap()).unwrap(), options);
+            assert_eq!(read(&serde_json::to_string(&Whole::from(&options)).unwrap()).unwrap(), options);
+        }
     }
 }

@@ -99,7 +99,7 @@ impl Payload {
             #[cfg(feature = "msgpack")]
             Repr::MsgPack(bytes) => {
                 let raw = crate::msgpack::Raw::new(bytes, crate::msgpack::MAX_DEPTH);
-                raw.ok().and_then(|raw| Self::value(&raw).ok()).unwrap_or_default()
+                Self::value(&raw).unwrap_or_default()
             }
         }
     }

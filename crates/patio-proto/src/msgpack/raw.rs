@@ -6,63 +6,60 @@ use std::{borrow::Cow, cell::RefCell};
 use bytes::Bytes;
 use serde::{
     Serialize, Serializer,
-    ser::{SerializeMap, SerializeSeq},
+    ser::{Error, SerializeMap, SerializeSeq},
 };
 
-use super::read::{Reader, Token, is_neutral};
+use super::read::{Reader, Token};
 use crate::{decode::DecodeError, value::Value};
 
-/// One value in MessagePack, complete and not nested deeper than was allowed, that borrows from the buffer it came in.
+/// One value in MessagePack that borrows from the buffer it came in.
 ///
-/// What is read of it is what [`read_value`](super::read_value) would give, without building the rest.
+/// What is read of it is what [`read_value`](super::read_value) would give, but only that is looked at: the rest may be
+/// anything.
 ///
 /// ```
 /// use patio_proto::msgpack::Raw;
 ///
 /// let bytes = b"\x92\xa3uid\x81\xa3nsp\xa1/".as_slice().into();
-/// let message = Raw::new(&bytes, 16)?;
-/// let mut elements = message.elements().expect("it is an array");
+/// let mut elements = Raw::new(&bytes, 16).elements().expect("it is an array");
 /// assert_eq!(elements.next().and_then(Raw::as_str).as_deref(), Some("uid"));
-/// assert_eq!(elements.next().and_then(|packet| packet.get("nsp")?.as_str()).as_deref(), Some("/"));
-/// # Ok::<_, patio_proto::decode::DecodeError>(())
+/// let mut members = elements.next().and_then(Raw::members).expect("it is a map");
+/// let (name, value) = members.next().expect("it has a member");
+/// assert_eq!((&*name, value.as_str().as_deref()), ("nsp", Some("/")));
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Raw<'a> {
     whole: &'a Bytes,
     bytes: &'a [u8],
+    depth: usize,
 }
 
 impl<'a> Raw<'a> {
-    /// The one value in `bytes`, nested at most `max_depth` deep. Errors: as [`read_value`](super::read_value).
-    pub fn new(bytes: &'a Bytes, max_depth: usize) -> Result<Self, DecodeError> {
-        // Looks at the keys, too.
-        is_neutral(bytes, max_depth)?;
-        Ok(Self { whole: bytes, bytes })
+    /// The value in `bytes`. What is nested more than `max_depth` deep is as if it were cut off.
+    pub fn new(bytes: &'a Bytes, max_depth: usize) -> Self {
+        Self { whole: bytes, bytes, depth: max_depth }
     }
 
-    /// The elements of an array. `None`: it is none.
+    /// The elements of an array, up to where it is cut off. `None`: it is none.
     pub fn elements(self) -> Option<impl Iterator<Item = Self>> {
-        let mut reader = self.reader();
+        let depth = self.depth.checked_sub(1)?;
+        let mut reader = Reader::within(self.whole, self.bytes, depth);
         let Ok(Token::Array(len)) = reader.token() else { return None };
-        Some((0..len).map_while(move |_| self.next(&mut reader)))
+        Some((0..len).map_while(move |_| self.next(&mut reader, depth)))
     }
 
-    /// The member `key` of a map; of several the last. `None`: there is none, or it is no map.
-    pub fn get(self, key: &str) -> Option<Self> {
-        let mut reader = self.reader();
+    /// The members of a map in their order, up to where it is cut off, without those whose keys are no names. `None`: it is
+    /// no map.
+    pub fn members(self) -> Option<impl Iterator<Item = (Cow<'a, str>, Self)>> {
+        let depth = self.depth.checked_sub(1)?;
+        let mut reader = Reader::within(self.whole, self.bytes, depth);
         let Ok(Token::Map(len)) = reader.token() else { return None };
-        let mut found = None;
-        for _ in 0..len {
-            let is_it = match reader.token().ok()? {
-                Token::Str(name) => name == key.as_bytes(),
-                name => name.key().is_some_and(|name| name == key),
-            };
-            let value = self.next(&mut reader)?;
-            if is_it {
-                found = Some(value);
-            }
-        }
-        found
+        let members = (0..len).map_while(move |_| {
+            let key = reader.token().ok()?;
+            reader.finish(key).ok()?;
+            Some((key.key(), self.next(&mut reader, depth)?))
+        });
+        Some(members.filter_map(|(key, value)| Some((key?, value))))
     }
 
     /// The text of a string; what is not UTF-8 is replaced. `None`: it is no string.
@@ -78,10 +75,12 @@ impl<'a> Raw<'a> {
         matches!(self.reader().token(), Ok(Token::Map(0)))
     }
 
-    /// It as a tree.
-    pub fn to_value(self) -> Value {
-        // It has been walked through before.
-        self.reader().value().unwrap_or_default()
+    /// It as a tree. Errors: as [`read_value`](super::read_value).
+    pub fn to_value(self) -> Result<Value, DecodeError> {
+        let mut reader = self.reader();
+        let value = reader.value()?;
+        reader.end()?;
+        Ok(value)
     }
 
     /// Its bytes, which share the buffer.
@@ -90,31 +89,46 @@ impl<'a> Raw<'a> {
     }
 
     fn reader(self) -> Reader<'a> {
-        // Its depth was looked at in the beginning.
-        Reader::within(self.whole, self.bytes, usize::MAX)
+        Reader::within(self.whole, self.bytes, self.depth)
     }
 
     /// The next value of a container.
-    fn next(self, reader: &mut Reader<'a>) -> Option<Self> {
+    fn next(self, reader: &mut Reader<'a>, depth: usize) -> Option<Self> {
         let start = reader.position();
         reader.skip().ok()?;
-        Some(Self { whole: self.whole, bytes: &self.bytes[start..reader.position()] })
+        Some(Self { whole: self.whole, bytes: &self.bytes[start..reader.position()], depth })
     }
 }
 
-/// As its [`Value`] would be.
+/// As its [`Value`] would be; of two members with the same name both are written. Errors: as [`Raw::to_value`].
 impl Serialize for Raw<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Next(&RefCell::new(self.reader())).serialize(serializer)
+        let reader = RefCell::new(self.reader());
+        let written = Next { reader: &reader, depth: self.depth }.serialize(serializer)?;
+        reader.borrow().end().map_err(S::Error::custom)?;
+        Ok(written)
     }
 }
 
 /// The next value of a reader, which moves on when it is written: once.
-struct Next<'r, 'a>(&'r RefCell<Reader<'a>>);
+struct Next<'r, 'a> {
+    reader: &'r RefCell<Reader<'a>>,
+    depth: usize,
+}
 
 impl<'a> Next<'_, 'a> {
-    fn token<E: serde::ser::Error>(&self) -> Result<Token<'a>, E> {
-        self.0.borrow_mut().token().map_err(E::custom)
+    fn token<E: Error>(&self) -> Result<Token<'a>, E> {
+        self.reader.borrow_mut().token().map_err(E::custom)
+    }
+
+    fn peek<E: Error>(&self) -> Result<Token<'a>, E> {
+        self.reader.borrow().clone().token().map_err(E::custom)
+    }
+
+    /// The same reader inside of a container.
+    fn inside<E: Error>(&self) -> Result<Self, E> {
+        let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom(DecodeError::TooDeep))?;
+        Ok(Self { depth, ..*self })
     }
 }
 
@@ -123,30 +137,27 @@ impl Serialize for Next<'_, '_> {
         match self.token()? {
             Token::Str(text) => serializer.serialize_str(&String::from_utf8_lossy(text)),
             Token::Array(len) => {
+                let element = self.inside()?;
                 let mut seq = serializer.serialize_seq(Some(len))?;
-                (0..len).try_for_each(|_| seq.serialize_element(self))?;
+                (0..len).try_for_each(|_| seq.serialize_element(&element))?;
                 seq.end()
             }
             Token::Map(len) => {
+                let value = self.inside()?;
                 // Some may be left out.
                 let mut map = serializer.serialize_map(None)?;
                 for _ in 0..len {
-                    let key = self.token()?;
-                    let is_undefined =
-                        self.0.borrow().clone().token().map_err(serde::ser::Error::custom)?.is_undefined();
-                    if is_undefined {
-                        self.token()?;
-                        continue;
+                    let key = self.token::<S::Error>()?.key();
+                    let key = key.ok_or_else(|| S::Error::custom(DecodeError::MsgPack))?;
+                    if self.peek::<S::Error>()?.is_undefined() {
+                        self.token::<S::Error>()?;
+                    } else {
+                        map.serialize_entry(&key, &value)?;
                     }
-                    match key {
-                        Token::Str(text) => map.serialize_key(&*String::from_utf8_lossy(text))?,
-                        key => map.serialize_key(&key.key())?,
-                    }
-                    map.serialize_value(self)?;
                 }
                 map.end()
             }
-            scalar => self.0.borrow().scalar(scalar).serialize(serializer),
+            scalar => self.reader.borrow().scalar(scalar).serialize(serializer),
         }
     }
 }
@@ -166,26 +177,31 @@ mod tests {
     fn is_read_in_place() {
         let object = Object::from([("a", 1.into()), ("b", Value::Array(vec!["x".into(), Value::Null]))]);
         let bytes = written(&Value::Array(vec!["é".into(), Value::Object(object.clone())]));
-        let raw = Raw::new(&bytes, 3).unwrap();
-        assert!(Raw::new(&bytes, 2).is_err(), "it is too deep");
-        assert!(Raw::new(&bytes.slice(1..), 3).is_err(), "there is more than one");
-        assert!(Raw::new(&bytes.slice(..bytes.len() - 1), 3).is_err(), "it is cut off");
+        let raw = Raw::new(&bytes, 3);
         let [text, map] = raw.elements().unwrap().collect::<Vec<_>>()[..] else { panic!() };
         assert_eq!(text.as_str().unwrap(), "é");
-        assert_eq!((text.get("a").is_none(), text.elements().is_none()), (true, true));
-        assert_eq!(map.to_value(), Value::Object(object));
-        assert_eq!(map.get("b").unwrap().elements().unwrap().count(), 2);
-        assert_eq!(map.get("a").unwrap().to_bytes(), [1][..]);
-        assert!(map.get("c").is_none() && map.as_str().is_none() && !map.is_empty_map());
+        assert!(text.members().is_none() && text.elements().is_none());
+        assert_eq!(map.to_value().unwrap(), Value::Object(object));
+        let [(a, one), (b, list)] = &map.members().unwrap().collect::<Vec<_>>()[..] else { panic!() };
+        assert_eq!((&**a, &one.to_bytes()[..], &**b), ("a", &[1][..], "b"));
+        assert_eq!(list.elements().unwrap().count(), 2);
+        assert!(map.as_str().is_none() && !map.is_empty_map());
     }
 
     #[test]
-    fn the_last_of_several_members_counts() {
-        // {"a": 1, "a": 2, 7: 3}
-        let bytes = Bytes::from_static(&[0x83, 0xa1, b'a', 1, 0xa1, b'a', 2, 7, 3]);
-        let raw = Raw::new(&bytes, 1).unwrap();
-        assert_eq!(raw.get("a").unwrap().to_value(), 2.into());
-        assert_eq!(raw.get("7").unwrap().to_value(), 3.into());
+    fn what_is_cut_off_or_too_deep_ends_there() {
+        let bytes = Bytes::from_static(&[0x93, 1, 0x91, 0x90, 0xa3, b'a']);
+        let count = |depth| Raw::new(&bytes, depth).elements().map(Iterator::count);
+        assert_eq!((count(0), count(1), count(2), count(3)), (None, Some(1), Some(1), Some(2)));
+        assert!(Raw::new(&bytes, 9).to_value().is_err() && Payload::value(&Raw::new(&bytes, 9)).is_err());
+        let [map, more] = [&[0x82, 0x90, 1, 0xc0, 2][..], &[1, 2]].map(Bytes::from_static);
+        assert_eq!(Raw::new(&map, 9).members().unwrap().next().unwrap().0, "null", "an array is no name");
+        for whole in [map, more] {
+            let whole = Raw::new(&whole, 9);
+            assert!(whole.to_value().is_err() && Payload::value(&whole).is_err());
+        }
+        let deep = Bytes::from_static(&[0x91, 0x91, 0x90]);
+        assert!(Payload::value(&Raw::new(&deep, 2)).is_err() && Payload::value(&Raw::new(&deep, 3)).is_ok());
     }
 
     #[test]
@@ -212,12 +228,10 @@ mod tests {
             nested,
         ] {
             let bytes = written(&value);
-            let direct = Payload::value(&Raw::new(&bytes, 127).unwrap()).unwrap();
+            let direct = Payload::value(&Raw::new(&bytes, 127)).unwrap();
             let by_tree = Payload::value(&crate::msgpack::read_value(&bytes, 127).unwrap()).unwrap();
             assert_eq!(direct.json(), by_tree.json());
         }
-        // A key that is an array.
-        assert!(Raw::new(&Bytes::from_static(&[0x81, 0x90, 1]), 3).is_err());
         // Not UTF-8, keys that are no strings, an extension that nobody knows.
         for bytes in [
             &[0x91, 0xa2, 0xff, b'a'][..],
@@ -225,7 +239,7 @@ mod tests {
             &[0x91, 0xd4, 5, 6],
         ] {
             let bytes = Bytes::copy_from_slice(bytes);
-            let direct = Payload::value(&Raw::new(&bytes, 127).unwrap()).unwrap();
+            let direct = Payload::value(&Raw::new(&bytes, 127)).unwrap();
             let by_tree = Payload::value(&crate::msgpack::read_value(&bytes, 127).unwrap()).unwrap();
             assert_eq!(direct.json(), by_tree.json());
         }

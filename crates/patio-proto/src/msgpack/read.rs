@@ -179,7 +179,10 @@ impl<'a> Reader<'a> {
                 values.map(Value::Array)
             })?,
             Token::Map(len) => self.nested(|reader| {
-                let member = |_| Ok((reader.token()?.key().ok_or(DecodeError::MsgPack)?, reader.value()?));
+                let member = |_| {
+                    let key = reader.token()?.key().ok_or(DecodeError::MsgPack)?;
+                    Ok((key.into_owned(), reader.value()?))
+                };
                 let members: Result<Vec<_>, _> = (0..len).map(member).collect();
                 Ok(Value::Object(members?.into_iter().collect()))
             })?,
@@ -264,26 +267,19 @@ impl<'a> Token<'a> {
     pub(super) fn number_or_text(self) -> Option<Cow<'a, str>> {
         match self {
             Self::Str(text) => Some(String::from_utf8_lossy(text)),
-            _ => self.number().map(Cow::Owned),
-        }
-    }
-
-    fn number(self) -> Option<String> {
-        match self {
-            Self::Int(value) => Some(value.to_string()),
-            Self::Uint(value) => Some(value.to_string()),
-            Self::Float(value) => Some(number::to_string(value)),
+            Self::Int(value) => Some(value.to_string().into()),
+            Self::Uint(value) => Some(value.to_string().into()),
+            Self::Float(value) => Some(number::to_string(value).into()),
             _ => None,
         }
     }
 
     /// The name that a JavaScript object gives to this key; containers, bytes and extensions are refused.
-    pub(super) fn key(self) -> Option<String> {
+    pub(super) fn key(self) -> Option<Cow<'a, str>> {
         match self {
-            Self::Str(text) => Some(lossy(text)),
-            Self::Nil => Some("null".to_owned()),
-            Self::Bool(value) => Some(value.to_string()),
-            _ => self.number(),
+            Self::Nil => Some("null".into()),
+            Self::Bool(value) => Some(value.to_string().into()),
+            _ => self.number_or_text(),
         }
     }
 }

@@ -187,21 +187,23 @@ impl Post {
     }
 
     fn add_to(&self, pipeline: &mut redis::Pipeline) {
+        // With room for all of it, the names and numbers of commands included: not grown argument by argument.
+        let mut command = redis::Cmd::with_capacity(16, self.size() + 64);
         match self {
-            Self::Publish { channel, payload } => pipeline.cmd("PUBLISH").arg(&channel[..]).arg(&payload[..]),
+            Self::Publish { channel, payload } => command.arg("PUBLISH").arg(&channel[..]).arg(&payload[..]),
             Self::ShardPublish { channel, payload } => {
-                pipeline.cmd("SPUBLISH").arg(&channel[..]).arg(&payload[..])
+                command.arg("SPUBLISH").arg(&channel[..]).arg(&payload[..])
             }
             Self::Append { stream, max_len, fields } => {
-                let command =
-                    pipeline.cmd("XADD").arg(&stream[..]).arg("MAXLEN").arg("~").arg(*max_len).arg("*");
-                fields.iter().fold(command, |command, (name, value)| command.arg(*name).arg(&value[..]))
+                command.arg("XADD").arg(&stream[..]).arg("MAXLEN").arg("~").arg(*max_len).arg("*");
+                fields.iter().fold(&mut command, |command, (name, value)| command.arg(*name).arg(&value[..]))
             }
             Self::Keep { key, value, time } => {
                 let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
-                pipeline.cmd("SET").arg(&key[..]).arg(&value[..]).arg("PX").arg(millis)
+                command.arg("SET").arg(&key[..]).arg(&value[..]).arg("PX").arg(millis)
             }
         };
+        pipeline.add_command(command);
     }
 }
 

@@ -340,7 +340,7 @@ impl<'a> Unread<'a> {
     fn value(self) -> Result<Value, Garbage> {
         match self {
             Self::Json(json) => read_json(json.get()),
-            Self::MsgPack(raw) => Ok(raw.to_value()),
+            Self::MsgPack(raw) => Ok(raw.to_value()?),
         }
     }
 
@@ -365,7 +365,10 @@ impl<'a> Members<'a> {
             Self::Json(RawMembers(members)) => {
                 members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| Unread::Json(value))
             }
-            Self::MsgPack(raw) => raw.get(name).map(Unread::MsgPack),
+            Self::MsgPack(raw) => {
+                let value = raw.members()?.filter(|(key, _)| key == name).last();
+                value.map(|(_, value)| Unread::MsgPack(value))
+            }
         }
     }
 
@@ -468,7 +471,7 @@ pub(crate) fn read_message(
     let text = text(bytes);
     let whole = match bytes.first() {
         Some(b'{') => Unread::Json(serde_json::from_str(&text)?),
-        _ => Unread::MsgPack(Raw::new(bytes, MAX_DEPTH)?),
+        _ => Unread::MsgPack(Raw::new(bytes, MAX_DEPTH)),
     };
     let members = whole.members()?;
     let node = members.text("uid")?;
@@ -494,7 +497,7 @@ pub(crate) fn read_fields(
         (Some(b'{'), Some(text)) => Some(Unread::Json(serde_json::from_str(text)?)),
         (Some(_), Some(text)) => {
             decoded = from_base64(text)?;
-            Some(Unread::MsgPack(Raw::new(&decoded, MAX_DEPTH)?))
+            Some(Unread::MsgPack(Raw::new(&decoded, MAX_DEPTH)))
         }
     };
     Ok(Read { node: node_of(uid), message: message(kind, data, waits_for)? })

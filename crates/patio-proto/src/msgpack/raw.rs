@@ -40,6 +40,13 @@ impl<'a> Raw<'a> {
         Self { whole: bytes, bytes, depth: max_depth }
     }
 
+    /// Walks through all of it. Errors: as [`read_value`](super::read_value), but keys may be anything.
+    pub fn check(self) -> Result<(), DecodeError> {
+        let mut reader = self.reader();
+        reader.skip()?;
+        reader.end()
+    }
+
     /// The elements of an array, up to where it is cut off. `None`: it is none.
     pub fn elements(self) -> Option<impl Iterator<Item = Self>> {
         let depth = self.depth.checked_sub(1)?;
@@ -193,6 +200,7 @@ mod tests {
         let bytes = Bytes::from_static(&[0x93, 1, 0x91, 0x90, 0xa3, b'a']);
         let count = |depth| Raw::new(&bytes, depth).elements().map(Iterator::count);
         assert_eq!((count(0), count(1), count(2), count(3)), (None, Some(1), Some(1), Some(2)));
+        assert!(Raw::new(&bytes, 9).check().is_err() && Raw::new(&bytes.slice(2..4), 2).check().is_ok());
         assert!(Raw::new(&bytes, 9).to_value().is_err() && Payload::value(&Raw::new(&bytes, 9)).is_err());
         let [map, more] = [&[0x82, 0x90, 1, 0xc0, 2][..], &[1, 2]].map(Bytes::from_static);
         assert_eq!(Raw::new(&map, 9).members().unwrap().next().unwrap().0, "null", "an array is no name");

@@ -367,12 +367,14 @@ pub(crate) fn read_broadcast(
     namespace: &str,
     own: &NodeId,
 ) -> Result<Option<Broadcast>, Garbage> {
-    let mut elements = Raw::new(bytes, MAX_DEPTH).elements().ok_or(Garbage::Field("the array"))?;
+    let message = Raw::new(bytes, MAX_DEPTH);
+    let mut elements = message.elements().ok_or(Garbage::Field("the array"))?;
     let uid = elements.next().and_then(Raw::as_str);
     // Half of what comes in a cluster of two: nothing more is looked at.
     if uid.as_deref() == Some(own.as_str()) {
         return Ok(None);
     }
+    message.check()?;
     let (Some(packet), Some(opts)) = (elements.next(), elements.next()) else {
         return Err(Garbage::Field("the array"));
     };

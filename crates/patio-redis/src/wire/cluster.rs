@@ -330,10 +330,21 @@ enum Members<'a> {
 }
 
 impl<'a> Unread<'a> {
+    fn json(text: &'a str) -> Result<Self, Garbage> {
+        Ok(Self::Json(serde_json::from_str(text)?))
+    }
+
+    fn msgpack(bytes: &'a Bytes) -> Result<Self, Garbage> {
+        let raw = Raw::new(bytes, MAX_DEPTH);
+        raw.check()?;
+        Ok(Self::MsgPack(raw))
+    }
+
     fn members(self) -> Result<Members<'a>, Garbage> {
         Ok(match self {
             Self::Json(json) => Members::Json(serde_json::from_str(json.get())?),
-            Self::MsgPack(raw) => Members::MsgPack(raw),
+            Self::MsgPack(raw) if raw.members().is_some() => Members::MsgPack(raw),
+            Self::MsgPack(_) => return Err(Garbage::Field("the map")),
         })
     }
 
@@ -470,8 +481,8 @@ pub(crate) fn read_message(
 ) -> Result<Option<Read>, Garbage> {
     let text = text(bytes);
     let whole = match bytes.first() {
-        Some(b'{') => Unread::Json(serde_json::from_str(&text)?),
-        _ => Unread::MsgPack(Raw::new(bytes, MAX_DEPTH)),
+        Some(b'{') => Unread::json(&text)?,
+        _ => Unread::msgpack(bytes)?,
     };
     let members = whole.members()?;
     let node = members.text("uid")?;
@@ -494,10 +505,10 @@ pub(crate) fn read_fields(
     let decoded: Bytes;
     let data = match (data.and_then(|data| data.first()), &text) {
         (None, _) | (_, None) => None,
-        (Some(b'{'), Some(text)) => Some(Unread::Json(serde_json::from_str(text)?)),
+        (Some(b'{'), Some(text)) => Some(Unread::json(text)?),
         (Some(_), Some(text)) => {
             decoded = from_base64(text)?;
-            Some(Unread::MsgPack(Raw::new(&decoded, MAX_DEPTH)))
+            Some(Unread::msgpack(&decoded)?)
         }
     };
     Ok(Read { node: node_of(uid), message: message(kind, data, waits_for)? })

@@ -72,6 +72,7 @@ async fn main() -> anyhow::Result<()> {
         Ok::<_, EmitError>(Reply(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)))
     });
     let app = Router::new().layer(io.layer());
+    io.ready().await?;
 
     if let Some(path) = cli.unix {
         let listener = UnixListener::bind(&path)?;

@@ -10,8 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
+use patio::Server;
 use patio_adapter::{
     AckEvent, AdapterEvent, AdapterFactory, BroadcastOptions, Payload, Room, contract::namespace::Happened,
 };
@@ -65,6 +66,26 @@ fn got(node: &Node, socket: &str) -> Vec<usize> {
 
 const A: &str = "a-socket-of-server-a";
 const B: &str = "a-socket-of-server-b";
+
+#[tokio::test]
+async fn a_server_is_ready_when_others_reach_it() {
+    let mut redis = Redis::start();
+    let url = redis.url();
+    redis.stop();
+    let server = Server::builder().adapter(PubSub::builder(url).build().unwrap()).build().unwrap();
+    server.of("/chat");
+    // The namespaces are told one after the other when they have joined; here none has.
+    assert!(server.ready().now_or_never().is_none());
+    redis.restart();
+    server.ready().await.unwrap();
+    for channel in ["socket.io-request#/#", "socket.io-request#/chat#"] {
+        assert!(redis.command(&["PUBSUB", "NUMSUB", channel]).trim_end().ends_with('1'), "{channel}");
+    }
+    assert!(server.ready().now_or_never().is_some_and(|ready| ready.is_ok()), "it stays so");
+    let alone = Server::new();
+    assert!(alone.ready().await.is_ok());
+    server.close().await;
+}
 
 #[tokio::test]
 async fn clients_go_on_while_redis_is_away_and_the_application_is_told() {

@@ -72,6 +72,8 @@ async fn serve(name: &'static str, port: u16, url: &str, folder: &Path) -> Resul
 
     let page = tokio::fs::read_to_string(folder.join("page.html")).await?;
     let app = Router::new().route("/", get(move || async { Html(page) })).layer(io.layer());
+    // Clients come when the other servers reach this one.
+    io.ready().await?;
     println!("{name}: http://127.0.0.1:{port}");
     axum::serve(TcpListener::bind(("127.0.0.1", port)).await?, app).await?;
     Ok(())

@@ -16,6 +16,8 @@ use patio_proto::{
     packet::Packet,
 };
 
+use tokio::sync::watch;
+
 use crate::{
     connection::Connection,
     counters::Counters,
@@ -45,6 +47,8 @@ pub(crate) struct Hub {
     adapter: OnceLock<Arc<dyn Adapter>>,
     /// Whether the adapter was told to join the cluster.
     initialised: AtomicBool,
+    /// Whether other servers reach it.
+    membership: watch::Sender<Membership>,
     /// Ack ids, of single sockets and of broadcasts alike, so that one encoding serves all receivers.
     ack_ids: AtomicU64,
     /// Whether it was made by a dynamic namespace.
@@ -59,6 +63,15 @@ struct News {
     events: Vec<RoomEvent>,
     /// Some thread tells them at this moment, and will tell what is added meanwhile.
     telling: bool,
+}
+
+/// Where a namespace stands with the same namespace on other servers.
+#[derive(Clone, Copy, Debug)]
+enum Membership {
+    Awaited,
+    Joined,
+    /// The adapter could not start.
+    Refused,
 }
 
 impl Hub {
@@ -80,6 +93,7 @@ impl Hub {
             news: Mutex::default(),
             adapter: OnceLock::new(),
             initialised: AtomicBool::new(false),
+            membership: watch::Sender::new(Membership::Awaited),
             ack_ids: AtomicU64::new(0),
             dynamic,
             connecting: AtomicUsize::new(0),
@@ -109,8 +123,25 @@ impl Hub {
 
     /// Has the adapter join the cluster, the first time.
     pub(crate) fn init_adapter(&self) -> Option<BoxFuture<'static, Result<(), AdapterError>>> {
-        let first = !self.initialised.swap(true, Ordering::AcqRel);
-        first.then(|| self.adapter().init())
+        if self.initialised.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let (init, membership) = (self.adapter().init(), self.membership.clone());
+        Some(Box::pin(async move {
+            let joined = init.await;
+            membership.send_replace(if joined.is_ok() { Membership::Joined } else { Membership::Refused });
+            joined
+        }))
+    }
+
+    /// Waits until other servers reach this namespace. Error: the adapter could not start.
+    pub(crate) async fn joined(&self) -> Result<(), AdapterError> {
+        let mut membership = self.membership.subscribe();
+        let decided = membership.wait_for(|membership| !matches!(membership, Membership::Awaited)).await;
+        match decided.as_deref() {
+            Ok(Membership::Joined) => Ok(()),
+            _ => Err(AdapterError::closed()),
+        }
     }
 
     pub(crate) fn declared(&self) -> arc_swap::Guard<Arc<Namespace>> {

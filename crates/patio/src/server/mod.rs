@@ -8,6 +8,7 @@ mod shared;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use patio_adapter::AdapterError;
 use patio_proto::{Text, engine::CloseReason};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
@@ -139,6 +140,30 @@ impl Server {
     /// What was dropped, refused or failed since the server's start, by reason.
     pub fn counters(&self) -> CounterSnapshot {
         self.0.counters.snapshot()
+    }
+
+    /// Waits until other servers reach this one: until every namespace that there is now has joined the cluster. Before,
+    /// what others emit is lost for this server's clients, as with Node; so a load balancer should send clients afterwards,
+    /// and a probe for readiness can ask this with a deadline. Without an adapter for several servers it is at once.
+    ///
+    /// It waits for as long as the broker is away, and says nothing of later losses: those are
+    /// [`on_adapter_error`](crate::ServerBuilder::on_adapter_error) and
+    /// [`on_adapter_reconnected`](crate::ServerBuilder::on_adapter_reconnected). Errors: an adapter could not start, or the
+    /// server was closed.
+    ///
+    /// ```no_run
+    /// # async fn start(io: patio::Server) -> Result<(), Box<dyn std::error::Error>> {
+    /// io.ready().await?;
+    /// let listener = tokio::net::TcpListener::bind("0.0.0.0:3000").await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn ready(&self) -> Result<(), AdapterError> {
+        self.0.shared.init_waiting(&self.0);
+        let hubs: Vec<_> = self.0.shared.hubs.read().values().cloned().collect();
+        for hub in hubs {
+            hub.joined().await?;
+        }
+        Ok(())
     }
 
     /// Releases the clients by closing their connections, spread over `window` in random order, without telling their

@@ -306,7 +306,7 @@ impl Client {
                 let nodes = Nodes::connect(seeds.clone(), crate::client::config()).await?;
                 let each = streams.iter().map(async |stream| {
                     let another = nodes.another(stream, &config).await?;
-                    RedisResult::Ok((StreamReader::Cluster(another), vec![stream.clone()]))
+                    RedisResult::Ok((StreamReader::Cluster(Box::new(another)), vec![stream.clone()]))
                 });
                 return try_join_all(each).await;
             }
@@ -665,7 +665,7 @@ async fn ping(connections: Vec<MultiplexedConnection>) -> Result<(), CommandErro
 pub(crate) enum StreamReader {
     Server(MultiplexedConnection),
     /// To one stream.
-    Cluster(Another),
+    Cluster(Box<Another>),
 }
 
 impl StreamReader {
@@ -745,7 +745,7 @@ enum Feed {
     Pushed(MultiplexedConnection),
     /// The same from each master of a cluster.
     Cluster {
-        nodes: Nodes,
+        nodes: Box<Nodes>,
         /// What is being unsubscribed: what else is unsubscribed has moved to another server.
         leaving: Arc<parking_lot::Mutex<HashSet<Vec<u8>>>>,
     },
@@ -776,7 +776,7 @@ impl Subscriber {
             Ok::<_, SendError>(())
         });
         let nodes = Nodes::connect(seeds.to_vec(), config).await?;
-        Ok(Self(Feed::Cluster { nodes, leaving }))
+        Ok(Self(Feed::Cluster { nodes: Box::new(nodes), leaving }))
     }
 
     async fn streamed(client: &redis::Client, receive: Arc<dyn Receive>) -> RedisResult<Self> {

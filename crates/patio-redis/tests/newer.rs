@@ -297,6 +297,60 @@ async fn a_reader_that_comes_too_late_says_so() {
 }
 
 #[tokio::test]
+async fn a_reader_of_a_stream_that_was_empty_notices_too() {
+    let redis = Redis::start();
+    let proxy = Proxy::before(redis.port).await;
+    for (events, missed) in [(50, 0), (1000, 1)] {
+        redis.command(&["DEL", "socket.io"]);
+        let late = Streams::builder(proxy.url()).max_len(100).read_count(10).connect().await.unwrap();
+        let other = Streams::builder(redis.url()).max_len(100).connect().await.unwrap();
+        let (a, b) = (joined(&late, A, &[]).await, joined(&other, B, &[]).await);
+        proxy.hold();
+        proxy.cut();
+        for n in 1..=events {
+            b.adapter.broadcast_confirmed(&event(n), &everyone()).await.unwrap();
+        }
+        proxy.release();
+        eventually("the last event", || got(&a, A).ends_with(&[events])).await;
+        assert_eq!(got(&a, A).len() < events, missed > 0);
+        eventually("the count", || a.adapter.stats().missed_history == missed).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_falls_behind_says_so() {
+    let redis = Redis::start();
+    let proxy = Proxy::before(redis.port).await;
+    let late = Streams::builder(proxy.url()).max_len(1000).connect().await.unwrap();
+    let told = watch(&late);
+    let other = Streams::builder(redis.url()).max_len(1000).connect().await.unwrap();
+    let (a, b) = (joined(&late, A, &[]).await, joined(&other, B, &[]).await);
+    let publish = async |numbers: std::ops::RangeInclusive<usize>| {
+        for n in numbers {
+            b.adapter.broadcast(&event(n), &everyone()).unwrap();
+        }
+        b.adapter.broadcast_confirmed(&event(0), &everyone()).await.unwrap();
+    };
+    publish(1..=1).await;
+    eventually("the first event", || got(&a, A).contains(&0)).await;
+    // Behind, but not by so much that anything is missing.
+    proxy.hold();
+    publish(2..=900).await;
+    proxy.release();
+    eventually("the events", || got(&a, A).len() == 902).await;
+    publish(901..=901).await;
+    eventually("the next event", || got(&a, A).len() == 904).await;
+    assert_eq!(a.adapter.stats().missed_history, 0);
+    proxy.hold();
+    publish(902..=5000).await;
+    proxy.release();
+    eventually("the last event", || got(&a, A).ends_with(&[5000, 0])).await;
+    assert!(got(&a, A).len() < 5000);
+    eventually("the count", || a.adapter.stats().missed_history == 1).await;
+    assert!(told.lock().is_empty(), "it was connected all the time");
+}
+
+#[tokio::test]
 async fn a_stream_that_was_made_anew_is_followed() {
     let mut redis = Redis::start();
     let streams = Streams::connect(redis.url()).await.unwrap();

@@ -240,7 +240,7 @@ impl StreamsBuilder {
     fn over(self, client: Client) -> Streams {
         let settings = Arc::new(self.settings);
         let names = Names::new(&settings.stream_name, settings.stream_count);
-        let tail = Arc::new(Tail::new(&names, settings.read_count));
+        let tail = Arc::new(Tail::new(&names, settings.read_count, settings.max_len));
         Streams {
             link: Link::with(client, Some(tail.clone())),
             tail,

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     slice,
     sync::{Arc, Weak},
@@ -34,6 +35,7 @@ const BEGINNING: &str = "0-0";
 
 pub(super) struct Tail {
     read_count: usize,
+    max_len: usize,
     pub(super) histories: Histories,
     state: Mutex<State>,
 }
@@ -50,7 +52,13 @@ struct Stream {
     /// When to look for its position: with each connection, and after a while when Redis refuses to have it read. That may be
     /// no stream, or not for us: one namespace's misfortune, which is not to be that of all. `None`: it can be read.
     look: Option<Instant>,
-    log: Throttle,
+    /// That entries may be missing before the next one has been told.
+    is_gap_known: bool,
+    /// How many entries were read in full pages since the stream was empty. There is no entry then by which to know whether
+    /// others have left.
+    since_empty: Option<usize>,
+    refusals: Throttle,
+    gaps: Throttle,
 }
 
 impl State {
@@ -60,16 +68,19 @@ impl State {
 }
 
 impl Tail {
-    pub(super) fn new(names: &Names, read_count: usize) -> Self {
+    pub(super) fn new(names: &Names, read_count: usize, max_len: usize) -> Self {
         let stream = |name: &Bytes| Stream {
             name: name.clone(),
             position: None,
             look: None,
-            log: Throttle::default(),
+            is_gap_known: false,
+            since_empty: None,
+            refusals: Throttle::default(),
+            gaps: Throttle::default(),
         };
         let streams = names.all.iter().map(stream).collect();
         let state = Mutex::new(State { streams, places: HashMap::new() });
-        Self { read_count, histories: Histories::new(), state }
+        Self { read_count, max_len, histories: Histories::new(), state }
     }
 
     /// Gives the entries of a namespace to `place`.
@@ -104,9 +115,13 @@ impl Tail {
         };
         for (name, position) in due {
             match self.find_position(publisher, &name, position).await {
-                Ok(position) => {
+                Ok((position, is_gap)) => {
                     if let Some(stream) = self.state.lock().stream(&name) {
-                        (stream.position, stream.look) = (Some(position), None);
+                        stream.since_empty = (position == BEGINNING && !is_gap).then_some(0);
+                        (stream.position, stream.look, stream.is_gap_known) = (Some(position), None, is_gap);
+                    }
+                    if is_gap {
+                        self.report_gap(&name);
                     }
                 }
                 Err(error) if error.is_fatal() => return Err(error),
@@ -116,41 +131,39 @@ impl Tail {
         Ok(())
     }
 
-    /// From the end at first, then from where it was. An id and not Node's `$`, which means another place at each command until
-    /// something was read.
+    /// From the end at first, then from where it was; and whether entries may be missing there. An id and not Node's `$`, which
+    /// means another place at each command until something was read.
     async fn find_position(
         &self,
         publisher: &Publisher,
         stream: &[u8],
         position: Option<String>,
-    ) -> Result<String, CommandError> {
+    ) -> Result<(String, bool), CommandError> {
         let last = publisher.last(stream).await?.map_or_else(|| BEGINNING.to_owned(), |entry| entry.id);
-        let Some(position) = position else { return Ok(last) };
+        let Some(position) = position else { return Ok((last, false)) };
         if is_after(&position, &last) {
             // It has been made anew, or has lost its end with its server.
-            self.report_gap(stream);
-            return Ok(last);
+            return Ok((last, true));
         }
-        let before = publisher.range(stream, "-", &position, 1).await?;
-        if position != BEGINNING && before.is_empty() {
-            self.report_gap(stream);
-        }
-        Ok(position)
+        let is_gap = has_left(publisher, stream, &position).await?;
+        Ok((position, is_gap))
     }
 
-    fn report_gap(&self, stream: &[u8]) {
-        tracing::warn!(
-            stream = %stream.escape_ascii(),
-            "entries may have left the stream before they were read here"
-        );
-        self.places(stream).iter().for_each(|place| place.missed_history());
+    fn report_gap(&self, name: &[u8]) {
+        if self.state.lock().stream(name).is_some_and(|stream| stream.gaps.due()) {
+            tracing::warn!(
+                stream = %name.escape_ascii(),
+                "entries may have left the stream before they were read here"
+            );
+        }
+        self.places(name).iter().for_each(|place| place.missed_history());
     }
 
     /// Redis refuses to have a stream read.
     fn refused(&self, name: &[u8], error: &CommandError) {
         let is_due = self.state.lock().stream(name).is_some_and(|stream| {
             stream.look = Some(Instant::now() + RETRY);
-            stream.log.due()
+            stream.refusals.due()
         });
         if is_due {
             tracing::error!(stream = %name.escape_ascii(), %error, "Redis refuses to have a stream read");
@@ -184,10 +197,7 @@ impl Tail {
             return Ok(());
         }
         let error = match reader.read(&after, self.read_count, Some(patience)).await {
-            Ok(read) => {
-                self.hand_on_all(read);
-                return Ok(());
-            }
+            Ok(read) => return self.hand_on_all(publisher, &after, read).await,
             Err(error) => error,
         };
         if error.is_fatal() {
@@ -197,7 +207,7 @@ impl Tail {
         let mut is_found = false;
         for one in after.iter().filter(|_| after.len() > 1) {
             match reader.read(slice::from_ref(one), self.read_count, None).await {
-                Ok(read) => self.hand_on_all(read),
+                Ok(read) => self.hand_on_all(publisher, slice::from_ref(one), read).await?,
                 Err(error) if error.is_fatal() => return Err(error),
                 Err(error) => {
                     is_found = true;
@@ -223,10 +233,41 @@ impl Tail {
         (after.collect(), own().filter_map(|stream| stream.look).min())
     }
 
-    fn hand_on_all(&self, read: Vec<(Bytes, Vec<Entry>)>) {
-        for (stream, entries) in read {
-            entries.iter().for_each(|entry| self.hand_on(&stream, entry));
+    /// Gives what was read after these ids to the namespaces, and finds out whether anything was missing before it.
+    async fn hand_on_all(
+        &self,
+        publisher: &Publisher,
+        after: &[(Bytes, String)],
+        read: Vec<(Bytes, Vec<Entry>)>,
+    ) -> Result<(), CommandError> {
+        for (name, entries) in read {
+            entries.iter().for_each(|entry| self.hand_on(&name, entry));
+            let is_full = entries.len() >= self.read_count;
+            let (is_known, is_too_many) = {
+                let mut state = self.state.lock();
+                let Some(stream) = state.stream(&name) else { continue };
+                let since_empty = stream.since_empty.map(|so_far| so_far + entries.len());
+                // As long as there are fewer, none has left.
+                let is_too_many = since_empty.is_some_and(|entries| entries >= self.max_len);
+                stream.since_empty = since_empty.filter(|_| is_full && !is_too_many);
+                (mem::take(&mut stream.is_gap_known), is_too_many)
+            };
+            let position = after.iter().find(|(other, _)| *other == name).map(|(_, position)| position);
+            let is_gap = match position {
+                _ if is_known => false,
+                _ if is_too_many => true,
+                // Whoever is behind by less than a page is not asked for again: that is how most entries come.
+                Some(position) if is_full => match has_left(publisher, &name, position).await {
+                    Err(error) if error.is_fatal() => return Err(error),
+                    has_left => has_left.unwrap_or(false),
+                },
+                _ => false,
+            };
+            if is_gap {
+                self.report_gap(&name);
+            }
         }
+        Ok(())
     }
 
     /// Gives an entry to its namespace. Whatever comes of it, the next one is read next.
@@ -281,6 +322,11 @@ impl Companion for Tail {
 #[derive(Debug, thiserror::Error)]
 #[error("the server is a replica, which takes no entries")]
 struct Replica;
+
+/// Whether the entry at this position has left its stream, and maybe others behind it: then there is nothing up to there.
+async fn has_left(publisher: &Publisher, stream: &[u8], position: &str) -> Result<bool, CommandError> {
+    Ok(position != BEGINNING && publisher.range(stream, "-", position, 1).await?.is_empty())
+}
 
 /// Whether one id is behind another.
 fn is_after(id: &str, other: &str) -> bool {

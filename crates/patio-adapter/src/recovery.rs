@@ -90,6 +90,9 @@ pub struct Restored {
     pub missed: Vec<(Payload, Offset)>,
     /// How far the history was read: everything up to here is in `missed` or was not for this session.
     pub cursor: Offset,
+    /// Whether it is known that this namespace kept the session. Else the namespace's middlewares are asked, even where
+    /// clients that come back pass them by: they may have been those of another.
+    pub vouched: bool,
 }
 
 /// More of the history: see [`Adapter::replay`](crate::Adapter::replay).

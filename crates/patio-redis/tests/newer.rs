@@ -415,8 +415,13 @@ async fn who_cannot_have_everything_begins_anew() {
     assert!(kept(), "and another cannot end it");
     let restored = b.adapter.restore("private", offset.as_str()).await.unwrap();
     assert_eq!(restored.session, session);
-    assert!(restored.missed.is_empty());
+    assert!(restored.missed.is_empty() && restored.vouched);
     assert!(b.adapter.restore("private", offset.as_str()).await.is_none(), "once");
+
+    // What a Node server keeps: {sid, pid, rooms, data}. Which namespace it is of, nobody knows.
+    redis.command(&["SET", "sio:session:node", "hKNzaWShYaNwaWSkbm9kZaVyb29tc5GhYaRkYXRhgA=="]);
+    let restored = b.adapter.restore("node", offset.as_str()).await.unwrap();
+    assert_eq!((restored.session.sid.as_str(), restored.vouched), ("a", false));
 
     // Volatile events are not brought later, and those with acks cannot be.
     a.adapter.persist(session.clone());

@@ -84,7 +84,8 @@ pub struct ConnectionStateRecovery {
     /// How long a client may be away. Default: 120 s. `maxDisconnectionDuration` in Socket.IO.
     pub max_disconnection: Duration,
     /// Whether a client that comes back passes the namespace's middlewares unasked. Default: true. `skipMiddlewares`
-    /// in Socket.IO.
+    /// in Socket.IO. A client whose state was kept by a Node server does not: what Node keeps does not say of which
+    /// namespace it is, so that it could be that of another.
     pub skip_middlewares: bool,
 }
 

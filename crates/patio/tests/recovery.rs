@@ -305,6 +305,10 @@ async fn middlewares_are_skipped_if_they_shall() {
                 .await;
             assert_eq!(refused.text().await, r#"44{"message":"no"}"#);
             assert!(server.io.of("/").rooms().is_empty());
+            // A refusal does not cost it its state.
+            let mut back = lost.back(&server).await;
+            back.connected().await;
+            assert_eq!(back.sid, lost.sid);
         }
     }
 }
@@ -391,6 +395,8 @@ struct Gated {
     late: bool,
     /// The history is never complete.
     incomplete: bool,
+    /// Nobody knows which namespace kept a session.
+    unvouched: bool,
 }
 
 impl Gated {
@@ -401,6 +407,7 @@ impl Gated {
             replay: Arc::new(Semaphore::new(0)),
             late,
             incomplete: false,
+            unvouched: false,
         }
     }
 }
@@ -495,11 +502,11 @@ impl Adapter for GatedAdapter {
 
     fn restore(&self, pid: &str, offset: &str) -> BoxFuture<'static, Option<Restored>> {
         let restored = self.inner.restore(pid, offset);
-        let gate = Arc::clone(&self.gates.restore);
+        let gates = self.gates.clone();
         Box::pin(async move {
             let restored = restored.await;
-            pass(&gate).await;
-            restored
+            pass(&gates.restore).await;
+            restored.map(|restored| Restored { vouched: !gates.unvouched, ..restored })
         })
     }
 
@@ -593,6 +600,49 @@ async fn a_history_that_is_not_complete_any_more_is_no_recovery() {
     assert_eq!(*asked.lock().unwrap(), 1);
     assert_eq!(server.io.of("/").rooms(), [Room::from(client.sid.as_str())]);
     assert_eq!(server.io.of("/").len(), 1);
+}
+
+/// What it missed may be more than its queue takes: Node has no such bound.
+#[tokio::test]
+async fn who_has_missed_more_than_half_a_queue_begins_anew() {
+    for (missed, recovered) in [(4, true), (5, false)] {
+        let server = telling(builder().max_outbound_packets(8)).await;
+        let mut client = Client::new(&server).await;
+        client.ws.text().await;
+        server.io.emit("seen", &()).unwrap();
+        client.event().await;
+        let lost = client.lose(&server).await;
+        (0..missed).for_each(|n| server.io.emit("missed", &n).unwrap());
+        let mut back = lost.back(&server).await;
+        for n in 0..if recovered { missed } else { 0 } {
+            assert_eq!(back.event().await, format!(r#"["missed",{n}]"#));
+        }
+        back.connected().await;
+        assert_eq!(back.sid == lost.sid, recovered, "{missed} missed");
+    }
+}
+
+/// Else a client could pass by the middlewares of one namespace with the state that it had in another.
+#[tokio::test]
+async fn middlewares_are_asked_about_a_state_that_may_be_of_another_namespace() {
+    let gates = Gated { unvouched: true, ..Gated::new(false) };
+    gates.restore.add_permits(9);
+    gates.replay.add_permits(9);
+    let (server, lost) = gated(&gates).await;
+    let allowed = Arc::new(Mutex::new(true));
+    let allows = Arc::clone(&allowed);
+    server.io.middleware(async move || {
+        let allowed = *allows.lock().unwrap();
+        allowed.then_some(()).ok_or_else(|| Refusal::new("no"))
+    });
+    let mut client = lost.back(&server).await;
+    assert_eq!(client.event().await, r#"["n",0]"#);
+    client.connected().await;
+    assert_eq!(client.sid, lost.sid);
+    client.ws.text().await;
+    let lost = client.lose(&server).await;
+    *allowed.lock().unwrap() = false;
+    assert_eq!(lost.back(&server).await.ws.text().await, r#"44{"message":"no"}"#);
 }
 
 #[tokio::test]

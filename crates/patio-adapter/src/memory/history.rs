@@ -107,7 +107,8 @@ impl History {
         let position = yeast::position(offset)?;
         let index = self.packets.binary_search_by(|packet| packet.offset.position().cmp(&position)).ok()?;
         let missed = self.missed(index + 1, &kept.session.rooms);
-        Some(Restored { session: kept.session.clone(), missed, cursor: self.yeast.last() })
+        let cursor = self.yeast.last();
+        Some(Restored { session: kept.session.clone(), missed, cursor, vouched: true })
     }
 
     /// What `rooms` would have got after `cursor`.

@@ -188,7 +188,7 @@ impl Post {
 
     fn add_to(&self, pipeline: &mut redis::Pipeline) {
         // With room for all of it, the names and numbers of commands included: not grown argument by argument.
-        let mut command = redis::Cmd::with_capacity(16, self.size() + 64);
+        let mut command = Cmd::with_capacity(16, self.size() + 64);
         match self {
             Self::Publish { channel, payload } => command.arg("PUBLISH").arg(&channel[..]).arg(&payload[..]),
             Self::ShardPublish { channel, payload } => {

@@ -203,7 +203,7 @@ impl ShardedBroker {
     /// Subscribes to a room's channel while it has members here, if it has one.
     fn follow(&self, room: &Room) {
         if let Some(place) = self.place.get()
-            && let Some(channel) = place.channels.of_room(room)
+            && let Some(channel) = place.channels.of_held(room)
         {
             let route: Arc<dyn Route> = place.clone();
             self.link.follow(Subscription::shard(&channel), &route, || place.inbox.has_room(room));

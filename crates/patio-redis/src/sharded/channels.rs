@@ -47,6 +47,12 @@ impl Channels {
         }
     }
 
+    /// The channel that it subscribes to for a room that it holds. Not where it hears answers anyway: that would end with the
+    /// room.
+    pub(super) fn of_held(&self, room: &Room) -> Option<Bytes> {
+        self.of_room(room).filter(|channel| *channel != self.own)
+    }
+
     fn below(&self, name: &str) -> Bytes {
         [&self.common[..], name.as_bytes(), b"#"].concat().into()
     }
@@ -75,6 +81,8 @@ mod tests {
         assert_eq!(of(DynamicPrivate, id), "socket.io#/#0123456789abcdefghij#");
         let channels = channels(Dynamic);
         assert_eq!(channels.own, "socket.io#/#0123456789abcdef#");
+        assert_eq!(channels.of_held(&"a".into()).unwrap(), "socket.io#/#a#");
+        assert_eq!(channels.of_held(&"0123456789abcdef".into()), None, "a room called as this server");
         assert_eq!(channels.broadcast(&BroadcastOptions::to(["a", "b"])), channels.common);
         assert_eq!(channels.broadcast(&BroadcastOptions::everyone()), channels.common);
     }

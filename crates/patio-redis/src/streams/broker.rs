@@ -94,6 +94,7 @@ impl StreamsBroker {
             namespace: namespace.to_owned(),
             session_key_prefix: settings.session_key_prefix.clone(),
             max_disconnection,
+            max_message_bytes: settings.max_message_bytes,
         });
         Self {
             link,

@@ -39,6 +39,7 @@ pub(super) struct History {
     pub(super) namespace: String,
     pub(super) session_key_prefix: String,
     pub(super) max_disconnection: Duration,
+    pub(super) max_message_bytes: usize,
 }
 
 impl History {
@@ -72,7 +73,8 @@ impl History {
         let (session, namespace) =
             read_session(&kept).map_err(|error| AdapterError::failed("reading a session", error))?;
         // Rooms and data of one namespace are nothing to another, whose middlewares a restored client passes by.
-        if session.pid != pid || namespace.is_some_and(|namespace| namespace != self.namespace) {
+        let vouched = namespace.as_ref() == Some(&self.namespace);
+        if session.pid != pid || namespace.is_some() && !vouched {
             return Ok(None);
         }
         let Some(Replayed { missed, cursor }) = self.after(&turn, offset, &session.rooms).await? else {
@@ -83,7 +85,7 @@ impl History {
         if turn.take(&key).await? != Some(kept) {
             return Ok(None);
         }
-        Ok(Some(Restored { session, missed, cursor }))
+        Ok(Some(Restored { session, missed, cursor, vouched }))
     }
 
     /// What sockets in these rooms would have got after `cursor`.
@@ -135,8 +137,9 @@ impl History {
         if entry.field("nsp")? != self.namespace.as_bytes() || entry.field("type")? != "3" {
             return None;
         }
-        // What cannot be understood has been counted when it came.
-        let read = cluster::read_fields(None, "3", entry.field("data"), |_| false).ok()?;
+        // What is too large or cannot be understood has been counted when it came.
+        let data = entry.field("data").filter(|data| data.len() <= self.max_message_bytes);
+        let read = cluster::read_fields(None, "3", data, |_| false).ok()?;
         match read.message? {
             Message::Broadcast { payload, options, request: None } if !options.flags.volatile => {
                 Some((payload, options))

@@ -92,7 +92,7 @@ impl Driver<'_> {
             if let Some(restored) = &restored {
                 socket.restore_data(restored.session.data.clone());
             }
-            let verdict = if restored.is_some() && skip {
+            let verdict = if skip && restored.as_ref().is_some_and(|restored| restored.vouched) {
                 Ok(())
             } else {
                 AssertUnwindSafe(ask(middlewares, &socket)).catch_unwind().await.unwrap_or_else(|panic| {
@@ -128,25 +128,29 @@ impl Driver<'_> {
         verdict: Result<(), Refusal>,
         restored: Option<Restored>,
     ) {
-        if self.session.is_closed() {
-            if let Some(restored) = restored {
-                // The adapter may have given it away for good: the client has not got it.
-                socket.hub().persist(restored.session);
+        let accepted = match verdict {
+            Ok(()) if !self.session.is_closed() => {
+                return match restored {
+                    Some(restored) => self.rejoin(socket, restored),
+                    None => self.connected(socket),
+                };
             }
-            return self.unconnected(&socket);
-        }
-        match verdict {
-            Ok(()) => match restored {
-                Some(restored) => self.rejoin(socket, restored),
-                None => self.connected(socket),
-            },
+            Ok(()) => true,
             Err(refusal) => {
                 let nsp = socket.hub().nsp();
                 self.session.app.state.lock().remove(&nsp);
-                self.unconnected(&socket);
                 self.refuse(&nsp, &refusal);
+                false
             }
+        };
+        // The adapter may have given its state away for good: the client has not got it, and may come again. Not if it may
+        // be that of another namespace: what is kept here is this one's.
+        if let Some(Restored { session, vouched, .. }) = restored
+            && (vouched || accepted)
+        {
+            socket.hub().persist(session);
         }
+        self.unconnected(&socket);
     }
 
     /// A socket that did not make it leaves nothing behind.
@@ -184,7 +188,7 @@ impl Driver<'_> {
             let engine = self.engine();
             return engine.shared.clean_up(engine, socket.hub());
         }
-        let Some(replayed) = replayed else {
+        let Some(replayed) = replayed.filter(|replayed| self.fits(&restored, replayed)) else {
             return self.begin_anew(&socket);
         };
         self.joined(&socket);
@@ -197,6 +201,15 @@ impl Driver<'_> {
         self.welcome(&socket);
         socket.release(&replayed.cursor);
         self.set_up(socket);
+    }
+
+    /// Whether what a client missed leaves half of its queue free: with a full one it would be too slow at once, and would
+    /// come back again and again.
+    fn fits(&self, restored: &Restored, replayed: &Replayed) -> bool {
+        let limits = &self.engine().config.limits;
+        let missed = || restored.missed.iter().chain(&replayed.missed);
+        missed().count() <= limits.outbound_packets / 2
+            && missed().map(|(payload, _)| payload.size()).sum::<usize>() <= limits.outbound_bytes / 2
     }
 
     /// A client cannot have its state back after all.

@@ -12,15 +12,17 @@ import { Manager } from "socket.io-client-4";
 import { ok, same, within } from "../peer.mjs";
 import * as checks from "./checks.mjs";
 import { deferred, startRedis, startServer } from "./servers.mjs";
-import { cells, KINDS } from "./table.mjs";
+import { cells, KINDS, PYTHON } from "./table.mjs";
 import { untag } from "./values.mjs";
-import { otherNamespace, VERSIONS } from "./versions.mjs";
+import { CLASSIC, otherNamespace, VERSIONS } from "./versions.mjs";
 
 const require = createRequire(import.meta.url);
 const { values: flags } = parseArgs({
   options: {
     server: { type: "string" },
     only: { type: "string", default: "" },
+    /** Python 2.7 with its emitter's packages. */
+    python: { type: "string" },
     verbose: { type: "boolean", default: false },
   },
 });
@@ -51,6 +53,12 @@ class Cluster {
     cluster.redis = new Redis(redis);
     cluster.own = await startServer("Patio's emitter", flags.server, [...cluster.settings, "--emitter"]);
     cluster.emitters = { ...emitters(cluster.redis, cluster.key), "Patio's emitter": cluster.own.do };
+    if (flags.python && CLASSIC.includes(version)) {
+      const { hostname, port } = new URL(redis);
+      const script = new URL("emitter.py", import.meta.url).pathname;
+      cluster.python = await startServer(PYTHON, flags.python, [script, hostname, port, cluster.key]);
+      cluster.emitters[PYTHON] = cluster.python.do;
+    }
     return cluster;
   }
 
@@ -122,6 +130,7 @@ class Cluster {
     this.clients.forEach(checks.close);
     this.redis.disconnect();
     await this.own.stop();
+    await this.python?.stop();
     for (const server of this.servers) {
       for (const nsp of server.kind === "patio" ? ["/", this.other] : [])
         same(await server.do("garbage", { nsp }), 0, `garbage on ${server.name}`);
@@ -157,7 +166,7 @@ function emitters(redis, key) {
   };
 }
 
-const chosen = cells().filter(({ name }) => name.includes(flags.only));
+const chosen = cells({ python: !!flags.python }).filter(({ name }) => name.includes(flags.only));
 const byReason = new Map();
 for (const { without } of chosen) if (without) byReason.set(without, (byReason.get(without) ?? 0) + 1);
 for (const [reason, n] of byReason) console.log(`${n} cells do not exist: ${reason}`);

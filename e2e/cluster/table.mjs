@@ -8,7 +8,9 @@ import { CLASSIC, RECOVERING, VERSIONS } from "./versions.mjs";
 /** Two servers of each kind are in every cluster. */
 export const KINDS = ["node", "patio"];
 
-const EMITTERS = ["Patio's emitter", "redis-emitter 5.1", "socket.io-emitter 3.2"];
+/** socket.io-emitter 0.1 of PyPI. */
+export const PYTHON = "Python's emitter";
+const EMITTERS = ["Patio's emitter", "redis-emitter 5.1", "socket.io-emitter 3.2", PYTHON];
 
 // Each operation is one function of checks.mjs with one argument.
 const TALK = [
@@ -28,7 +30,7 @@ const TALK = [
 
 const RETURNS = Object.keys(checks.returns).map((how) => ["recover", how]);
 
-function without({ version, from, to, operation, argument }) {
+function without({ version, from, to, operation, argument }, python) {
   if (argument === "undefined" && ["patio", "Patio's emitter"].includes(from)) return "what Patio sends has null where Node has undefined";
   if (operation === "count" && argument === "sockets" && from === "node" && version !== "5") return "Node cannot count sockets";
   if (operation === "former" && (version !== "5" || from !== "node")) return "only servers of socket.io-redis 5 ask so";
@@ -66,6 +68,14 @@ function without({ version, from, to, operation, argument }) {
     return "notepack 2 of versions 7 to 5 does not read the dates of redis-emitter 5";
   if (["ask", "acks", "consult", "fetch", "count"].includes(operation)) return "an emitter gets no answers";
   if (argument === "another socket's broadcast") return "an emitter has no sockets";
+  if (from === PYTHON) {
+    if (!python) return "there is no Python 2.7 with its emitter";
+    if (operation === "tell" || operation === "change") return "Python's emitter only emits";
+    if (["all but a room", "volatile", "uncompressed"].includes(argument)) return "Python's emitter has no such flag";
+    if (argument === "two rooms") return "Python's emitter publishes to each room what is for all of them";
+    if (argument === "a number as a room") return "a room is text in Python's emitter";
+    if (/binary|undefined|date/.test(argument)) return "Python's emitter has no such value";
+  }
   if (from !== "socket.io-emitter 3.2") return;
   if (operation === "tell" || operation === "change") return "socket.io-emitter 3 only emits";
   if (argument === "all but a room") return "socket.io-emitter 3 has no except";
@@ -73,7 +83,8 @@ function without({ version, from, to, operation, argument }) {
   if (["undefined", "date"].includes(argument)) return "notepack 2 of socket.io-emitter 3 is read by its own kind only";
 }
 
-export function cells() {
+/** All cells. `python`: whether there is its emitter. */
+export function cells({ python }) {
   const all = [];
   for (const version of VERSIONS)
     for (const from of RECOVERING.includes(version) ? KINDS : [...KINDS, ...EMITTERS])
@@ -81,7 +92,7 @@ export function cells() {
         for (const [operation, argument] of RECOVERING.includes(version) ? RETURNS : TALK) {
           const name = `${version}: ${from} → ${to}: ${operation} ${argument}`;
           const cell = { name, version, from, to, operation, argument, number: all.length + 1 };
-          all.push({ ...cell, without: without(cell) });
+          all.push({ ...cell, without: without(cell, python) });
         }
   return all;
 }

@@ -15,6 +15,7 @@ mod licences;
 mod needs;
 mod page;
 mod process;
+mod python2;
 mod session;
 mod spdx;
 mod test;

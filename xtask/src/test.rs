@@ -1,12 +1,13 @@
 //! `cargo xtask test`: a list of suites, and what they need: programs, npm packages, and one build with one set of
 //! features.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use crate::{
     autobahn, fuzz, instructions,
     needs::{self, Need},
     page,
+    python2::Python2,
     session::{Counting, Session, Step},
     valkey,
     workspace::Workspace,
@@ -134,15 +135,32 @@ fn e2e(name: &'static str, script: &str, workspace: &Workspace, session: &mut Se
     node(name, script, &server, workspace, session);
 }
 
-/// Clusters of Node's servers and the program of `e2e/src/bin/cluster_node`.
+/// Clusters of Node's servers and the program of `e2e/src/bin/cluster_node`, and emitters of other languages.
 fn clusters(name: &'static str, workspace: &Workspace, session: &mut Session) {
-    let program = workspace.program("cluster_node").display().to_string();
-    node(name, "cluster/run.mjs", &program, workspace, session);
+    let list = workspace.path("e2e/cluster/requirements.txt");
+    let emitter = "Python's emitter";
+    let mut command =
+        script("cluster/run.mjs", &workspace.program("cluster_node").display().to_string(), workspace);
+    match Python2::provide(emitter, &list, "python-emitter", workspace, session) {
+        Ok(python) => {
+            let (variable, value) = python.environment();
+            command.env(variable, value).arg("--python").arg(python.program());
+        }
+        Err(why) => session.skip(emitter, why),
+    }
+    let (limit, counting) = (minutes(10), Counting::Script);
+    session.step(Step { name, commands: vec![command], limit, counting });
+}
+
+/// A script of `e2e` against a program.
+fn script(script: &str, server: &str, workspace: &Workspace) -> Command {
+    let mut command = workspace.command("node", "e2e");
+    command.args([script, "--server", server]);
+    command
 }
 
 fn node(name: &'static str, script: &str, server: &str, workspace: &Workspace, session: &mut Session) {
-    let mut command = workspace.command("node", "e2e");
-    command.args([script, "--server", server]);
+    let command = self::script(script, server, workspace);
     let (limit, counting) = (minutes(10), Counting::Script);
     session.step(Step { name, commands: vec![command], limit, counting });
 }
@@ -162,12 +180,10 @@ fn soak(name: &'static str, workspace: &Workspace, session: &mut Session) {
 
 /// WebSocket itself, case by case.
 fn autobahn(name: &'static str, workspace: &Workspace, session: &mut Session) {
-    let Some(python) = autobahn::python() else {
-        return session.skip(name, "Python 2.7 with pip is missing (pyenv install 2.7.18)");
+    let python = match autobahn::provide(workspace, session) {
+        Ok(python) => python,
+        Err(why) => return session.skip(name, why),
     };
-    if !autobahn::install(workspace, session, &python) {
-        return session.skip(name, "its packages are missing");
-    }
     let in_ci = session.is_strict();
     session.perform(name, |verbose| autobahn::run(workspace, &python, in_ci, verbose));
 }

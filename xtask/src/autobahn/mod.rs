@@ -6,12 +6,7 @@
 
 mod report;
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, process::Command, time::Duration};
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -19,11 +14,11 @@ use serde_json::json;
 use crate::{
     counts::Counts,
     process::Process,
-    session::{Counting, Outcome, Session, Step, one_command},
+    python2::Python2,
+    session::{Counting, Outcome, Session, one_command},
     workspace::Workspace,
 };
 
-const TO_INSTALL: Duration = Duration::from_secs(900);
 const TO_LISTEN: Duration = Duration::from_secs(120);
 /// Alone, with all messages, the longest part takes a few minutes.
 const TO_RUN: Duration = Duration::from_secs(1800);
@@ -48,55 +43,14 @@ const PARTS: [Part; 4] = [
     Part { name: "deflate-offers", echo: "deflate", sections: &[13] },
 ];
 
-/// Python 2.7 with pip: one on the path, or one that pyenv has without offering it there.
-pub(crate) fn python() -> Option<PathBuf> {
-    let pyenv = env::var_os("PYENV_ROOT").map(PathBuf::from);
-    let pyenv = pyenv.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".pyenv")));
-    let versions = pyenv.and_then(|root| fs::read_dir(root.join("versions")).ok());
-    let kept = versions.into_iter().flatten().flatten().map(|version| version.path().join("bin/python2.7"));
-    ["python2.7", "python2"].into_iter().map(PathBuf::from).chain(kept).find(|python| has_pip(python))
-}
-
-fn has_pip(python: &Path) -> bool {
-    let answer = Command::new(python).args(["-m", "pip", "--version"]).stdin(Stdio::null()).output();
-    answer.is_ok_and(|answer| String::from_utf8_lossy(&answer.stdout).contains("(python 2.7)"))
-}
-
-/// The packages of the list in `e2e/autobahn`, unless they are there already.
-pub(crate) fn install(workspace: &Workspace, session: &mut Session, python: &Path) -> bool {
+/// The Python that runs it, with the packages of the list in `e2e/autobahn`. Error: why there is none.
+pub(crate) fn provide(workspace: &Workspace, session: &mut Session) -> Result<Python2, &'static str> {
     let list = workspace.path("e2e/autobahn/requirements.txt");
-    let note = workspace.target("autobahn/installed.txt");
-    let wanted = format!("{}\n{}", python.display(), fs::read_to_string(&list).unwrap_or_default());
-    if fs::read_to_string(&note).is_ok_and(|installed| installed == wanted) {
-        return true;
-    }
-    // What is left of another list, or of an attempt that failed; mostly there is nothing.
-    let _ = fs::remove_dir_all(packages(workspace));
-    let mut command = with_packages(workspace, python);
-    command.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-warn-script-location"]);
-    command.args(["--user", "--ignore-installed", "--no-deps", "--requirement"]).arg(list);
-    let (commands, limit, counting) = (vec![command], TO_INSTALL, Counting::Setup);
-    let installed = session.step(Step { name: "Autobahn's packages", commands, limit, counting });
-    if installed {
-        // Without the note they are installed again the next time.
-        let _ = fs::write(note, wanted);
-    }
-    installed
-}
-
-/// Where Python finds the packages and nobody else does.
-fn packages(workspace: &Workspace) -> PathBuf {
-    workspace.target("autobahn/python")
-}
-
-fn with_packages(workspace: &Workspace, python: &Path) -> Command {
-    let mut command = Command::new(python);
-    command.env("PYTHONUSERBASE", packages(workspace));
-    command
+    Python2::provide("Autobahn's packages", &list, "autobahn", workspace, session)
 }
 
 /// All parts.
-pub(crate) fn run(workspace: &Workspace, python: &Path, in_ci: bool, verbose: bool) -> Outcome {
+pub(crate) fn run(workspace: &Workspace, python: &Python2, in_ci: bool, verbose: bool) -> Outcome {
     let messages = if in_ci { MESSAGES_IN_CI } else { MESSAGES };
     let mut server = match Process::start(server(workspace), verbose) {
         Ok(server) => server,
@@ -129,7 +83,7 @@ fn addresses(output: &str) -> Option<Vec<(String, String)>> {
 
 fn one_part(
     workspace: &Workspace,
-    python: &Path,
+    python: &Python2,
     part: &Part,
     echoes: &[(String, String)],
     messages: u32,
@@ -146,7 +100,7 @@ fn one_part(
     let servers = [json!({ "agent": name, "url": url })];
     fs::write(&spec, json!({ "outdir": folder, "servers": servers, "cases": cases }).to_string())?;
 
-    let mut command = with_packages(workspace, python);
+    let mut command = python.command();
     command.arg(workspace.path("e2e/autobahn/client.py")).arg(spec).arg(messages.to_string());
     let client = one_command(command, TO_RUN, Counting::Attempt, verbose);
     let written = fs::read_to_string(folder.join("index.json")).unwrap_or_else(|_| "{}".into());

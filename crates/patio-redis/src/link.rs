@@ -514,6 +514,8 @@ impl Link {
             .await
             .map_err(|error: ConnectError| AdapterError::failed("the connection to Redis", error))?;
         let _until_end = ConnectionGuard { link: self, events: &events };
+        let was_replica = self.client.is_replica(&publisher).await?;
+        let publisher_stays = || self.client.stays(&publisher, was_replica);
         let accompanied = match &self.companion {
             Some(companion) => companion.begin(&self.client, &publisher).await?,
             None => Box::pin(pending()),
@@ -525,7 +527,7 @@ impl Link {
         tokio::select! {
             ended = self.publish_all(&publisher, &idle) => Ok(ended?),
             ended = self.follow_changes(&subscriber, outage, &idle) => Ok(ended?),
-            ended = stays_alive(&publisher, &subscriber, &events) => Ok(ended?),
+            ended = stays_alive(publisher_stays, &subscriber, &events) => Ok(ended?),
             error = accompanied => Err(error),
             () = events.end.notified() => Err(AdapterError::disconnected()),
         }
@@ -534,8 +536,8 @@ impl Link {
 
 /// Ends with an error when Redis does not answer. A subscriber's answer may be behind much that is on its way: as long as
 /// anything arrives, it lives.
-async fn stays_alive(
-    publisher: &Publisher,
+async fn stays_alive<F: Future<Output = Result<(), CommandError>>>(
+    publisher_stays: impl Fn() -> F,
     subscriber: &Subscriber,
     events: &SubscriberEvents,
 ) -> Result<(), CommandError> {
@@ -548,7 +550,7 @@ async fn stays_alive(
                 answered => answered,
             }
         };
-        tokio::try_join!(publisher.ping(), subscribed)?;
+        tokio::try_join!(publisher_stays(), subscribed)?;
     }
 }
 

@@ -546,10 +546,10 @@ async fn a_reader_of_histories_that_redis_lets_go_is_made_again() {
 }
 
 /// Each of a server's events, by its name.
-fn watch(streams: &Streams) -> Arc<Mutex<Vec<&'static str>>> {
+fn watch(factory: &dyn AdapterFactory) -> Arc<Mutex<Vec<&'static str>>> {
     let told = Arc::<Mutex<Vec<_>>>::default();
     let telling = told.clone();
-    streams.watch(Arc::new(move |event| {
+    factory.watch(Arc::new(move |event| {
         telling.lock().push(if let AdapterEvent::Reconnected = event { "reconnected" } else { "failed" });
     }));
     told
@@ -594,6 +594,23 @@ async fn a_master_that_has_become_a_replica_is_left() {
             assert_eq!(*told.lock(), ["failed", "reconnected"], "a replica is not taken for a master");
         }
     }
+}
+
+/// A replica takes what is published, and nobody else hears of it.
+#[tokio::test]
+async fn pub_sub_leaves_a_master_that_has_become_a_replica() {
+    let (old, new) = (Redis::start(), Redis::start());
+    let proxy = Proxy::before(old.port).await;
+    let (one, other) =
+        (PubSub::connect(proxy.url()).await.unwrap(), PubSub::connect(new.url()).await.unwrap());
+    let told = watch(&one);
+    let (a, b) = (joined(&one, A, &[]).await, joined(&other, B, &[]).await);
+    proxy.lead_to(new.port);
+    old.command(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]);
+    eventually("the news", || *told.lock() == ["failed", "reconnected"]).await;
+    publishes(&a, 1).await;
+    eventually("what is sent to the new master's", || got(&b, B) == [1]).await;
+    assert_eq!(a.adapter.server_count().await.unwrap(), 2);
 }
 
 #[tokio::test]

@@ -317,6 +317,16 @@ impl Client {
         .await
     }
 
+    /// Whether the server still answers. One that was a master, and `was_replica` is not true, must be one still: a replica
+    /// takes what is published too, but only its own subscribers hear of it.
+    pub(crate) async fn stays(&self, publisher: &Publisher, was_replica: bool) -> Result<(), CommandError> {
+        publisher.ping().await?;
+        match !was_replica && self.is_replica(publisher).await? {
+            true => Err(RedisError::from((ErrorKind::Io, "the server has become a replica")).into()),
+            false => Ok(()),
+        }
+    }
+
     async fn client(&self) -> RedisResult<redis::Client> {
         match &self.source {
             Source::Known(client) => Ok(client.clone()),

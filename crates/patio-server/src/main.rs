@@ -3,8 +3,11 @@
 //! The command line ([`cli`]) says what to do, [`run`] does it: it binds the listener and joins the page ([`page`])
 //! with the Socket.IO server ([`chat`]). Errors end here, as one line on standard error and exit status 1.
 
+mod api;
 mod chat;
 mod cli;
+mod expiry;
+mod ops;
 mod page;
 mod run;
 

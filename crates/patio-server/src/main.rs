@@ -4,6 +4,7 @@
 //! with the Socket.IO server ([`chat`]). Errors end here, as one line on standard error and exit status 1.
 
 mod api;
+mod auth;
 mod chat;
 mod cli;
 mod expiry;

@@ -21,12 +21,8 @@ const MEMBERS_MOST: usize = 200;
 /// The key of `socket.data` under which a [`Seat`] is.
 const SEAT: &str = "chat";
 
-/// The Socket.IO server of the binary. Old clients (1.x, 2.x) may connect too.
-pub(crate) fn server() -> anyhow::Result<Server> {
-    Ok(Server::builder().allow_eio3(true).namespace("/", namespace()).build()?)
-}
-
-fn namespace() -> Namespace {
+/// Its handlers.
+pub(crate) fn namespace() -> Namespace {
     Namespace::new()
         .on("enter", enter)
         .on("say", say)

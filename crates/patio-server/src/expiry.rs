@@ -55,7 +55,8 @@ impl Expiries {
             seconds.tick().await;
             for (nsp, id) in self.due(now()) {
                 if let Some(socket) = io.of(&nsp).socket(&id) {
-                    let reason = json!({ "code": "expired", "message": "the time of this connection is over" });
+                    let reason =
+                        json!({ "code": "expired", "message": "the time of this connection is over" });
                     // Not `disconnect`, after which clients stay away.
                     let _ = socket.emit(DISCONNECT, &reason);
                     socket.conn().close();

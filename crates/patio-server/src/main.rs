@@ -1,28 +1,62 @@
-//! The binary `patio`: a Socket.IO server with a chat page, to be started and used.
+//! The binary `patio`: a Socket.IO server for a backend in any language.
 //!
-//! The command line ([`cli`]) says what to do, [`run`] does it: it binds the listener and joins the page ([`page`])
-//! with the Socket.IO server ([`chat`]). Errors end here, as one line on standard error and exit status 1.
+//! The command line ([`cli`]) says what to do, the configuration ([`config`]) how, and [`run`] does it: it binds the
+//! listeners and joins what clients see ([`clients`], or the chat page of [`page`] and [`chat`]) with what backends use
+//! ([`api`], [`health`]). What backends ask for is done by [`ops`]. Errors end here, on standard error and with an exit
+//! status.
 
 mod api;
 mod auth;
 mod chat;
 mod cli;
+mod clients;
+mod config;
 mod expiry;
+mod health;
 mod ops;
 mod page;
+mod rules;
 mod run;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use cli::{Cli, Command};
+use cli::Task;
+use config::{Config, Sources};
+
+/// Exit status: what was typed means nothing (`EX_USAGE`).
+const WRONG_USAGE: i32 = 64;
+
+/// Exit status: the configuration is wrong (`EX_CONFIG`).
+const WRONG_CONFIGURATION: u8 = 78;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let result = match Cli::parse().command() {
-        Command::Serve(options) => run::serve(options).await,
+    match cli::task() {
+        Task::Serve(sources) => with_config(sources, async |config| run::serve(config).await).await,
+        Task::Check(sources) => {
+            let check = async |config: Config| {
+                config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+                println!("ok");
+                Ok(())
+            };
+            with_config(sources, check).await
+        }
+        Task::Config => {
+            print!("{}", config::commented_default());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+async fn with_config(sources: Sources, work: impl AsyncFnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
+    let config = match Config::read(sources) {
+        Ok(config) => config,
+        Err(invalid) => {
+            invalid.lines().for_each(|line| eprintln!("patio: {line}"));
+            return ExitCode::from(WRONG_CONFIGURATION);
+        }
     };
-    match result {
+    match work(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("patio: {error:#}");

@@ -1,37 +1,143 @@
-//! `patio serve`: binds the listener, joins the page with the Socket.IO server, and runs both until a signal comes.
-//! The address to open goes to standard output; the log goes to standard error.
+//! `patio serve`: makes the Socket.IO server that the configuration describes, binds the listeners, and runs until a signal
+//! comes. The address to open goes to standard output; the log goes to standard error.
 
 use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use anyhow::{Context, anyhow};
+use axum::{Router, routing::get};
+use patio::{Cors, Server, ServerBuilder};
+use patio_redis::{PubSub, Sharded, Streams};
 use tokio::net::{TcpListener, lookup_host};
 use tracing_subscriber::EnvFilter;
 
-use crate::{chat, cli, page};
+use crate::{
+    api, chat,
+    clients::{self, Clients},
+    config::{Adapter, Config, Log, Redis},
+    expiry::Expiries,
+    health::{self, Ending},
+    ops::Operations,
+    page,
+};
 
 /// The status of a process that was asked twice to end, and has not taken the time to do it in order.
 const ENDED_AT_ONCE: i32 = 130;
 
-/// Serves until Ctrl-C or SIGTERM, then says goodbye to the clients. A second signal ends the process at once.
-pub(crate) async fn serve(options: cli::Serve) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+/// Serves until Ctrl-C or SIGTERM, then releases the clients. A second signal ends the process at once.
+pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
+    begin_log(&config.log);
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
-    let listener = bind(&options.listen).await?;
+    let listener = bind(&config.listen).await?;
+    let internal = match &config.internal_listen {
+        Some(listen) => Some(bind(listen).await?),
+        None => None,
+    };
     let signalled = signals()?;
-    let io = chat::server()?;
-    let app = page::router().layer(io.layer());
+    let expiries = Expiries::default();
+    let io = server(&config, &expiries).await?;
+    let operations = Operations::new(io.clone(), expiries.clone());
+    let ending = Ending::default();
+    let settings = api::Settings {
+        keys: config.keys,
+        body_bytes: config.limits.api_body_bytes,
+        operations: config.limits.api_operations,
+    };
+    let backends = api::router(operations, settings).merge(health::router(io.clone(), ending.clone()));
+    let pages = if config.demo { page::router() } else { Router::new().route("/", get(greeting)) };
 
+    // Clients come when the other servers reach this one.
+    io.ready().await?;
     let address = listener.local_addr()?;
     println!("listening on {address}");
-    println!("open {} in two tabs; Ctrl-C ends", url(address));
+    let app = match internal {
+        None => backends.merge(pages),
+        Some(internal) => {
+            println!("listening for backends on {}", internal.local_addr()?);
+            tokio::spawn(async move { axum::serve(internal, backends).await });
+            pages
+        }
+    };
+    if config.demo {
+        println!("open {} in two tabs; Ctrl-C ends", url(address));
+    }
+    tokio::spawn(expiries.close(io.clone()));
 
-    let drain = async move { io.close().await };
-    patio::serve(listener, app).with_graceful_shutdown(signalled).drain(drain).await?;
+    let (is_demo, window) = (config.demo, config.drain);
+    let layer = io.layer();
+    let drain = async move {
+        ending.begin();
+        // People in the chat should not wait for an empty window; clients of a backend come back by themselves.
+        if !is_demo {
+            io.drain(window).await;
+        }
+        io.close().await;
+    };
+    patio::serve(listener, app.layer(layer)).with_graceful_shutdown(signalled).drain(drain).await?;
     Ok(())
+}
+
+fn begin_log(Log { is_json, level }: &Log) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match is_json {
+        true => log.json().init(),
+        false => log.init(),
+    }
+}
+
+/// The Socket.IO server that the configuration describes. Old clients (1.x, 2.x) may connect too.
+async fn server(config: &Config, expiries: &Expiries) -> anyhow::Result<Server> {
+    let mut builder = Server::builder().allow_eio3(true).max_http_buffer_size(config.limits.message_bytes);
+    if !config.allowed_origins.is_empty() {
+        builder = builder.cors(cors(&config.allowed_origins));
+    }
+    builder = match config.demo {
+        true => builder.namespace("/", chat::namespace()),
+        false => {
+            let clients = Arc::new(Clients {
+                tokens: config.tokens.clone(),
+                rules: config.rules.clone(),
+                expiries: expiries.clone(),
+            });
+            let all = config.namespaces.iter();
+            all.fold(builder, |builder, name| builder.namespace(name, clients::namespace(&clients)))
+        }
+    };
+    if let Some(redis) = &config.redis {
+        builder = adapted(builder, redis).await?;
+    }
+    Ok(builder.build()?)
+}
+
+async fn adapted(
+    builder: ServerBuilder,
+    Redis { url, adapter, prefix }: &Redis,
+) -> anyhow::Result<ServerBuilder> {
+    let url = url.0.as_str();
+    Ok(match adapter {
+        Adapter::PubSub => builder.adapter(PubSub::builder(url).key(prefix).connect().await?),
+        Adapter::Sharded => builder.adapter(Sharded::builder(url).channel_prefix(prefix).connect().await?),
+        Adapter::Streams => {
+            builder.adapter(Streams::builder(url).stream_name(prefix).channel_prefix(prefix).connect().await?)
+        }
+    })
+}
+
+fn cors(origins: &[String]) -> Cors {
+    match origins.iter().any(|origin| origin == "*") {
+        true => Cors::any(),
+        false => Cors::origins(origins),
+    }
+}
+
+/// What somebody sees who opens the address in a browser.
+async fn greeting() -> &'static str {
+    "This is a Socket.IO server.\n"
 }
 
 /// The listener, or an error that tells what to do about it. A host name means the first of its addresses that works.

@@ -47,8 +47,11 @@ fn nonsense_to_listen_on_is_said_in_one_line() {
     let output =
         Command::new(env!("CARGO_BIN_EXE_patio")).env("PATIO_LISTEN", "here").arg("serve").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(said, "patio: here is not an address with a port, like 127.0.0.1:3000\n");
+    assert_eq!(output.status.code(), Some(78));
+    assert_eq!(
+        said,
+        "patio: listen: here is not an address with a port, like 127.0.0.1:3000 (PATIO_LISTEN)\n"
+    );
 }
 
 #[cfg(unix)]

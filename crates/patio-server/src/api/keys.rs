@@ -17,6 +17,8 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
+    pub(crate) const ALL: [Self; 3] = [Self::Publish, Self::Query, Self::Admin];
+
     /// Its word in configurations and messages.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -93,21 +95,24 @@ mod tests {
 
     #[test]
     fn a_key_opens_what_it_is_for() {
-        let keys = Keys::new(vec![
-            Key::of("old", [Scope::Publish]),
-            Key::of("new", [Scope::Publish, Scope::Query]),
-        ]);
+        let keys =
+            Keys::new(vec![Key::of("old", [Scope::Publish]), Key::of("new", [Scope::Publish, Scope::Query])]);
         let check = |header: Option<&str>, scope| keys.check(header.map(str::as_bytes), scope);
-        for (header, scope) in [
-            ("Bearer old", Scope::Publish),
-            ("bearer new", Scope::Publish),
-            ("Bearer new", Scope::Query),
-        ] {
+        for (header, scope) in
+            [("Bearer old", Scope::Publish), ("bearer new", Scope::Publish), ("Bearer new", Scope::Query)]
+        {
             assert!(check(Some(header), scope).is_ok(), "{header}");
         }
         assert_eq!(check(Some("Bearer old"), Scope::Query).unwrap_err().code, Code::Forbidden);
-        for header in [None, Some(""), Some("Bearer"), Some("Bearer "), Some("Bearer old "), Some("Basic old"), Some("old")]
-        {
+        for header in [
+            None,
+            Some(""),
+            Some("Bearer"),
+            Some("Bearer "),
+            Some("Bearer old "),
+            Some("Basic old"),
+            Some("old"),
+        ] {
             assert_eq!(check(header, Scope::Publish).unwrap_err().code, Code::Unauthorized, "{header:?}");
         }
         assert!(Keys::default().check(Some(b"Bearer "), Scope::Admin).is_err());

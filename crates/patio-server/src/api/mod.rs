@@ -153,7 +153,14 @@ mod tests {
             ("POST", "/api", Some("key"), "", 400, "invalid_json"),
             ("POST", "/api", Some("key"), "1", 422, "invalid_field"),
             ("POST", "/api", Some("key"), r#"{"op":"x"}"#, 422, "unknown_op"),
-            ("POST", "/api", Some("key"), r#"{"op":"emit","event":"e","nsp":"/x"}"#, 422, "unknown_namespace"),
+            (
+                "POST",
+                "/api",
+                Some("key"),
+                r#"{"op":"emit","event":"e","nsp":"/x"}"#,
+                422,
+                "unknown_namespace",
+            ),
             ("POST", "/api", Some("key"), &format!("[{}1]", "1,".repeat(3)), 422, "too_many_operations"),
             ("POST", "/api", Some("key"), &" ".repeat(1_001), 413, "payload_too_large"),
             ("GET", "/api", Some("key"), "", 405, "method_not_allowed"),
@@ -163,14 +170,19 @@ mod tests {
             ("GET", "/api/count?rom=x", Some("key"), "", 422, "unknown_field"),
         ] {
             let (got, answer) = ask(method, path, key, body).await;
-            assert_eq!((got, answer["error"]["code"].as_str()), (status, Some(code)), "{method} {path} {body}: {answer}");
+            assert_eq!(
+                (got, answer["error"]["code"].as_str()),
+                (status, Some(code)),
+                "{method} {path} {body}: {answer}"
+            );
         }
         assert_eq!(ask("POST", "/api", Some("key"), emit).await, (200, json!({ "ok": true })));
     }
 
     #[tokio::test]
     async fn a_batch_goes_on_past_what_is_wrong() {
-        let batch = r#"[{"op":"emit","event":"e"},{"op":"emit","event":7},{"op":"join","to":[],"rooms":["a"]}]"#;
+        let batch =
+            r#"[{"op":"emit","event":"e"},{"op":"emit","event":7},{"op":"join","to":[],"rooms":["a"]}]"#;
         let (status, answer) = ask("POST", "/api", Some("key"), batch).await;
         assert_eq!(status, 200);
         assert_eq!(answer[0], json!({ "ok": true }));

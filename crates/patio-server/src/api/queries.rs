@@ -90,7 +90,8 @@ pub(crate) async fn sockets(operations: &Operations, question: &Question) -> Res
 
 fn described(socket: &SocketSnapshot) -> Json {
     let user = socket.rooms.iter().find_map(|room| user_of(room));
-    let rooms: Json = socket.rooms.iter().filter(|room| **room != socket.id).map(|room| room.as_str()).collect();
+    let rooms: Json =
+        socket.rooms.iter().filter(|room| **room != socket.id).map(|room| room.as_str()).collect();
     json!({ "id": socket.id, "user": user, "rooms": rooms, "data": socket.data })
 }
 
@@ -119,7 +120,9 @@ mod tests {
         assert_eq!(page("limit=3"), (vec!["a".into(), "b".into(), "c".into()], Some("c".into())));
         assert_eq!(page("limit=3&cursor=c"), (vec!["d".into()], None));
         assert_eq!(page("cursor=bb").0, ["c", "d"]);
-        for (query, field) in [("limit=0", "limit"), ("limit=1001", "limit"), ("limit=x", "limit"), ("rom=a", "rom")] {
+        for (query, field) in
+            [("limit=0", "limit"), ("limit=1001", "limit"), ("limit=x", "limit"), ("rom=a", "rom")]
+        {
             assert_eq!(Question::read(query).unwrap_err().field.as_deref(), Some(field), "{query}");
         }
     }

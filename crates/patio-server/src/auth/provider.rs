@@ -27,8 +27,10 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 /// Makes it the provider of this process.
 pub(super) fn install() {
     static ONCE: Once = Once::new();
-    // An error: there is one already, which only this function installs.
-    ONCE.call_once(|| drop(PROVIDER.install_default()));
+    ONCE.call_once(|| {
+        // An error: there is one already, and only this function installs one.
+        let _ = PROVIDER.install_default();
+    });
 }
 
 fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {

@@ -89,7 +89,10 @@ impl Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key").field("algorithm", &self.algorithm).field("kid", &self.kid).finish_non_exhaustive()
+        f.debug_struct("Key")
+            .field("algorithm", &self.algorithm)
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,17 +115,22 @@ impl Tokens {
         if token.len() > MAX_TOKEN {
             return Err(Denial::new("token_invalid", "the token is too long"));
         }
-        let header =
-            decode_header(token).map_err(|_| Denial::new("token_invalid", "the token is none that can be read"))?;
+        let header = decode_header(token)
+            .map_err(|_| Denial::new("token_invalid", "the token is none that can be read"))?;
         let fits = |key: &&Key| {
             key.algorithm == header.alg
                 && (key.kid.is_none() || header.kid.is_none() || key.kid == header.kid)
         };
-        let mut denial =
-            Denial::new("token_key", "the token was signed with a key or an algorithm that does not count here");
+        let mut denial = Denial::new(
+            "token_key",
+            "the token was signed with a key or an algorithm that does not count here",
+        );
         for key in self.keys.iter().filter(fits) {
             match decode::<Json>(token, &key.key, &self.validation(key.algorithm)) {
-                Ok(token) => return claims(token.claims).map_err(|error| Denial::new("token_claims", error.to_string())),
+                Ok(token) => {
+                    return claims(token.claims)
+                        .map_err(|error| Denial::new("token_claims", error.to_string()));
+                }
                 // Another key may have signed it.
                 Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => {}
                 Err(error) => denial = self.denial(error.kind()),
@@ -242,7 +250,8 @@ mod tests {
         let claims = tokens().read(&hs256(&said)).unwrap();
         let data = json!({ "a": 1 }).as_object().unwrap().clone();
         let (rooms, namespaces) = (vec!["team:7".into()], Some(vec!["/".to_owned()]));
-        let expected = Claims { user: Some("42".into()), expires_at: Some(4_000_000_000), rooms, namespaces, data };
+        let expected =
+            Claims { user: Some("42".into()), expires_at: Some(4_000_000_000), rooms, namespaces, data };
         assert_eq!(claims, expected);
         assert_eq!(tokens().read(&hs256(&json!({}))).unwrap(), Claims::default());
     }
@@ -250,9 +259,8 @@ mod tests {
     #[test]
     fn what_is_wrong_has_a_code() {
         let said = |claims: Json| hs256(&claims);
-        let named = |kid: &str| {
-            signed(&Header { kid: Some(kid.to_owned()), ..Header::default() }, &json!({}))
-        };
+        let named =
+            |kid: &str| signed(&Header { kid: Some(kid.to_owned()), ..Header::default() }, &json!({}));
         let none = token(&json!({ "alg": "none", "typ": "JWT" }), &json!({}), |_| Vec::new());
         assert!(tokens().read(&named("k1")).is_ok());
         for (token, code, message) in [
@@ -302,7 +310,8 @@ mod tests {
     fn a_public_key_is_no_secret() {
         provider::install();
         let random = SystemRandom::new();
-        let ed = Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&random).unwrap().as_ref()).unwrap();
+        let ed =
+            Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&random).unwrap().as_ref()).unwrap();
         // The key behind the head of its kind, RFC 8410.
         let head = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
         let public = pem(&[&head, ed.public_key().as_ref()].concat());
@@ -331,11 +340,12 @@ mod tests {
         provider::install();
         let random = SystemRandom::new();
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap();
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap();
         // As above, RFC 5480.
         let head = [
-            0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
-            0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+            0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+            0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
         ];
         let public = pem(&[&head, pair.public_key().as_ref()].concat());
         let tokens = Tokens::new(vec![Key::new("ES256", None, &public).unwrap()], None, None);

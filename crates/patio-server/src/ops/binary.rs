@@ -12,8 +12,7 @@ const BASE64: &str = "$base64";
 pub(crate) fn from_json(json: Json) -> Result<Value, Error> {
     Ok(match json {
         Json::Array(values) => {
-            let read =
-                |(n, value)| from_json(value).map_err(|error: Error| error.within(&format!("[{n}]")));
+            let read = |(n, value)| from_json(value).map_err(|error: Error| error.within(&format!("[{n}]")));
             Value::Array(values.into_iter().enumerate().map(read).collect::<Result<_, _>>()?)
         }
         Json::Object(members) if members.contains_key(BASE64) => bytes(&members)?,
@@ -32,7 +31,8 @@ fn bytes(members: &Map<String, Json>) -> Result<Value, Error> {
     let wrong = |message: &str| Error::of(Code::InvalidField, BASE64, message);
     match (members.len(), &members[BASE64]) {
         (1, Json::String(text)) => {
-            let bytes = STANDARD.decode(text).map_err(|_| wrong("must be base-64 of RFC 4648, with its padding"))?;
+            let bytes =
+                STANDARD.decode(text).map_err(|_| wrong("must be base-64 of RFC 4648, with its padding"))?;
             Ok(Value::Binary(bytes.into()))
         }
         (1, _) => Err(wrong("must be text")),
@@ -72,7 +72,10 @@ mod tests {
         for (value, expected) in [
             (json!([{ "$base64": 1 }]), "[0].$base64: must be text"),
             (json!({ "a": { "$base64": "AA" } }), "a.$base64: must be base-64 of RFC 4648, with its padding"),
-            (json!({ "$base64": "", "b": 1 }), "$base64: stands alone: an object with it has no other members"),
+            (
+                json!({ "$base64": "", "b": 1 }),
+                "$base64: stands alone: an object with it has no other members",
+            ),
         ] {
             assert_eq!(from_json(value).unwrap_err().to_string(), expected);
         }

@@ -158,7 +158,10 @@ mod tests {
             (json!({ "event": "a", "to": "b" }), "to: must be a list, not text"),
             (json!({ "event": "a", "to": ["b", 1] }), "to[1]: must be text, not a number"),
             (json!({ "event": "a", "volatile": 1 }), "volatile: must be true or false, not a number"),
-            (json!({ "event": "a", "limit": -1 }), "limit: must be a whole number that is not negative, not a number"),
+            (
+                json!({ "event": "a", "limit": -1 }),
+                "limit: must be a whole number that is not negative, not a number",
+            ),
             (json!({ "event": "a", "volatil": true }), "volatil: is no field here; did you mean `volatile`?"),
             (
                 json!({ "event": "a", "something": 1 }),

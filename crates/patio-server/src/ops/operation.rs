@@ -165,7 +165,9 @@ fn meant(fields: &mut Fields) -> Result<Audience, Error> {
         (Some(rooms), false) => Ok(Audience::Rooms(rooms)),
         (None, true) => Ok(Audience::Everyone),
         (Some(_), true) => Err(Error::of(Code::InvalidField, "all", "says another thing than `to`")),
-        (None, false) => Err(Error::of(Code::MissingField, "to", "is missing; `\"all\": true` means everyone")),
+        (None, false) => {
+            Err(Error::of(Code::MissingField, "to", "is missing; `\"all\": true` means everyone"))
+        }
     }
 }
 
@@ -212,14 +214,17 @@ mod tests {
         let everyone = read(json!({ "op": "emit", "event": "e" }));
         assert!(matches!(everyone.action, Action::Emit(Emit { to: Audience::Everyone, .. })));
         let nobody = read(json!({ "op": "emit", "event": "e", "to": [] }));
-        assert!(matches!(nobody.action, Action::Emit(Emit { to: Audience::Rooms(rooms), .. }) if rooms.is_empty()));
+        assert!(
+            matches!(nobody.action, Action::Emit(Emit { to: Audience::Rooms(rooms), .. }) if rooms.is_empty())
+        );
         let joined = read(json!({ "op": "join", "to": ["user:42"], "rooms": ["team:7"] }));
         let to = Audience::Rooms(vec!["user:42".into()]);
         assert_eq!(joined.action, Action::Join { to, rooms: vec!["team:7".into()] });
         let all = read(json!({ "op": "disconnect", "all": true, "reason": { "code": "bye" } }));
         let reason = Some(Reason { code: "bye".into(), message: String::new() });
         assert_eq!(all.action, Action::Disconnect { to: Audience::Everyone, reason });
-        let set = read(json!({ "op": "set", "to": ["a"], "data": { "b": null }, "expires_at": 1_700_000_000 }));
+        let set =
+            read(json!({ "op": "set", "to": ["a"], "data": { "b": null }, "expires_at": 1_700_000_000 }));
         assert!(matches!(set.action, Action::Set { change, .. } if change.expires_at == Some(1_700_000_000)));
     }
 
@@ -228,26 +233,98 @@ mod tests {
         for (value, code, expected) in [
             (json!([]), Code::InvalidField, "must be an object, not a list"),
             (json!({}), Code::MissingField, "op: is missing"),
-            (json!({ "op": "emti" }), Code::UnknownOp, "op: there is no operation of this name; did you mean `emit`?"),
-            (json!({ "op": "emit", "event": "e", "nsp": "chat" }), Code::InvalidField, "nsp: must begin with a slash"),
+            (
+                json!({ "op": "emti" }),
+                Code::UnknownOp,
+                "op: there is no operation of this name; did you mean `emit`?",
+            ),
+            (
+                json!({ "op": "emit", "event": "e", "nsp": "chat" }),
+                Code::InvalidField,
+                "nsp: must begin with a slash",
+            ),
             (json!({ "op": "emit" }), Code::MissingField, "event: is missing"),
-            (json!({ "op": "emit", "event": "disconnect" }), Code::ReservedEvent, "event: is a name that belongs to Socket.IO"),
-            (json!({ "op": "emit", "event": "patio:x" }), Code::ReservedEvent, "event: is a name that belongs to this server"),
-            (json!({ "op": "emit", "event": "e", "args": { } }), Code::InvalidField, "args: must be a list, not an object"),
-            (json!({ "op": "emit", "event": "e", "args": [1, { "$base64": 1 }] }), Code::InvalidField, "args[1].$base64: must be text"),
-            (json!({ "op": "emit", "event": "e", "ack": {} }), Code::MissingField, "ack.timeout_ms: is missing"),
-            (json!({ "op": "emit", "event": "e", "ack": { "timeout_ms": 0 } }), Code::InvalidField, "ack.timeout_ms: must be positive"),
-            (json!({ "op": "emit", "event": "e", "ack": { "timeout_ms": 60_001 } }), Code::InvalidField, "ack.timeout_ms: must be at most 60000"),
-            (json!({ "op": "emit", "event": "e", "ack": { "timeout_ms": 1 }, "volatile": true }), Code::InvalidField, "ack: cannot be asked for a volatile event"),
-            (json!({ "op": "emit", "event": "e", "rooms": [] }), Code::UnknownField, "rooms: is no field here"),
-            (json!({ "op": "join", "rooms": ["a"] }), Code::MissingField, "to: is missing; `\"all\": true` means everyone"),
-            (json!({ "op": "join", "to": ["a"], "all": true, "rooms": [] }), Code::InvalidField, "all: says another thing than `to`"),
+            (
+                json!({ "op": "emit", "event": "disconnect" }),
+                Code::ReservedEvent,
+                "event: is a name that belongs to Socket.IO",
+            ),
+            (
+                json!({ "op": "emit", "event": "patio:x" }),
+                Code::ReservedEvent,
+                "event: is a name that belongs to this server",
+            ),
+            (
+                json!({ "op": "emit", "event": "e", "args": { } }),
+                Code::InvalidField,
+                "args: must be a list, not an object",
+            ),
+            (
+                json!({ "op": "emit", "event": "e", "args": [1, { "$base64": 1 }] }),
+                Code::InvalidField,
+                "args[1].$base64: must be text",
+            ),
+            (
+                json!({ "op": "emit", "event": "e", "ack": {} }),
+                Code::MissingField,
+                "ack.timeout_ms: is missing",
+            ),
+            (
+                json!({ "op": "emit", "event": "e", "ack": { "timeout_ms": 0 } }),
+                Code::InvalidField,
+                "ack.timeout_ms: must be positive",
+            ),
+            (
+                json!({ "op": "emit", "event": "e", "ack": { "timeout_ms": 60_001 } }),
+                Code::InvalidField,
+                "ack.timeout_ms: must be at most 60000",
+            ),
+            (
+                json!({ "op": "emit", "event": "e", "ack": { "timeout_ms": 1 }, "volatile": true }),
+                Code::InvalidField,
+                "ack: cannot be asked for a volatile event",
+            ),
+            (
+                json!({ "op": "emit", "event": "e", "rooms": [] }),
+                Code::UnknownField,
+                "rooms: is no field here",
+            ),
+            (
+                json!({ "op": "join", "rooms": ["a"] }),
+                Code::MissingField,
+                "to: is missing; `\"all\": true` means everyone",
+            ),
+            (
+                json!({ "op": "join", "to": ["a"], "all": true, "rooms": [] }),
+                Code::InvalidField,
+                "all: says another thing than `to`",
+            ),
             (json!({ "op": "join", "to": ["a"] }), Code::MissingField, "rooms: is missing"),
-            (json!({ "op": "leave", "to": ["a"], "rooms": ["user:1"] }), Code::ReservedRoom, "rooms[0]: is the room of a user, which only the server enters and leaves"),
-            (json!({ "op": "disconnect", "to": ["a"], "reason": {} }), Code::MissingField, "reason.code: is missing"),
-            (json!({ "op": "set", "to": ["a"] }), Code::MissingField, "data: is missing, and so is `expires_at`"),
-            (json!({ "op": "set", "to": ["a"], "data": [] }), Code::InvalidField, "data: must be an object, not a list"),
-            (json!({ "op": "emit", "event": "e", "idempotency_key": "" }), Code::InvalidField, "idempotency_key: must have 1 to 128 bytes"),
+            (
+                json!({ "op": "leave", "to": ["a"], "rooms": ["user:1"] }),
+                Code::ReservedRoom,
+                "rooms[0]: is the room of a user, which only the server enters and leaves",
+            ),
+            (
+                json!({ "op": "disconnect", "to": ["a"], "reason": {} }),
+                Code::MissingField,
+                "reason.code: is missing",
+            ),
+            (
+                json!({ "op": "set", "to": ["a"] }),
+                Code::MissingField,
+                "data: is missing, and so is `expires_at`",
+            ),
+            (
+                json!({ "op": "set", "to": ["a"], "data": [] }),
+                Code::InvalidField,
+                "data: must be an object, not a list",
+            ),
+            (
+                json!({ "op": "emit", "event": "e", "idempotency_key": "" }),
+                Code::InvalidField,
+                "idempotency_key: must have 1 to 128 bytes",
+            ),
         ] {
             let error = Operation::read(value.clone()).unwrap_err();
             assert_eq!(error.code, code, "{value}");

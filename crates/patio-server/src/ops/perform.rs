@@ -47,11 +47,6 @@ impl Operations {
         Self(Arc::new(Inner { io, expiries, remembered: Remembered::default() }))
     }
 
-    /// The server that they are done on.
-    pub(crate) fn io(&self) -> &Server {
-        &self.0.io
-    }
-
     /// Does it once: a repeat with the same idempotency key gets the first answer.
     pub(crate) async fn perform(&self, operation: Operation) -> Result<Json, Error> {
         let Operation { nsp, action, idempotency_key } = operation;
@@ -115,7 +110,9 @@ async fn emit(
     };
     match chosen.timeout(timeout).emit_with_ack::<Value>(&event, &args).all().await {
         Ok(answers) => Ok(acks(&answers, 0)),
-        Err(partial) if partial.failed.is_some() => Err(partial.failed.expect("it has just been seen").into()),
+        Err(partial) if partial.failed.is_some() => {
+            Err(partial.failed.expect("it has just been seen").into())
+        }
         Err(partial) => {
             let missing = partial.missing.sockets.len() + partial.missing.others + partial.missing.servers;
             Ok(acks(&partial.answers, missing + partial.invalid))

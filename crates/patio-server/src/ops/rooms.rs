@@ -43,7 +43,9 @@ pub(crate) fn open(value: Json) -> Result<Room, Error> {
 
 /// As [`open`], for a name.
 pub(crate) fn check_open(name: &str) -> Result<(), Error> {
-    let refuse = |why: &str| Err(Error::new(Code::ReservedRoom, format!("{why}, which only the server enters and leaves")));
+    let refuse = |why: &str| {
+        Err(Error::new(Code::ReservedRoom, format!("{why}, which only the server enters and leaves")))
+    };
     if name.starts_with(USER) {
         return refuse("is the room of a user");
     }
@@ -72,7 +74,14 @@ mod tests {
             assert_eq!(open(name.into()).unwrap_err().code, Code::ReservedRoom, "{name}");
             assert!(any(name.into()).is_ok());
         }
-        for name in ["", "users:1", "team:7", "abcdefghij012345678", "abcdefghij0123456789a", "a#abcdefghij012345678é"] {
+        for name in [
+            "",
+            "users:1",
+            "team:7",
+            "abcdefghij012345678",
+            "abcdefghij0123456789a",
+            "a#abcdefghij012345678é",
+        ] {
             assert_eq!(open(name.into()).unwrap(), name);
         }
         assert!(any("x".repeat(MAX_NAME + 1).into()).is_err());

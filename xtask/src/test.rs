@@ -38,11 +38,15 @@ const fn suite(
     Suite { name, needs, needs_build: true, run }
 }
 
-const SUITES: [Suite; 13] = [
+const SUITES: [Suite; 14] = [
     suite("cargo test", &[Need::Redis], cargo_test),
     suite("e2e in Node", SCRIPT, |name, workspace, session| e2e(name, "run.mjs", workspace, session)),
     suite("mixed clusters", &[Need::Node, Need::Npm, Need::Redis], clusters),
     suite("Valkey", &[Need::Redis], valkey),
+    suite("standalone server", &[Need::Node, Need::Npm, Need::Redis], |name, workspace, session| {
+        let program = workspace.program("patio").display().to_string();
+        node(name, "standalone/run.mjs", &program, workspace, session);
+    }),
     suite("e2e in Chromium", BROWSER, |name, workspace, session| {
         e2e(name, "browser.mjs", workspace, session)
     }),

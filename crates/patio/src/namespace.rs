@@ -37,6 +37,7 @@ pub struct Namespace {
     pub(crate) disconnect: Vec<erased::DisconnectHandler>,
     pub(crate) any: Vec<erased::EventHandler>,
     pub(crate) on: HashMap<Box<str>, Vec<erased::EventHandler>>,
+    pub(crate) fallback: Option<erased::EventHandler>,
     pub(crate) room_listeners: Vec<RoomListener>,
     pub(crate) server_listeners: HashMap<Box<str>, Vec<ServerListener>>,
 }
@@ -92,6 +93,22 @@ impl Namespace {
         self
     }
 
+    /// Calls `handler` for events that no other handler is for. Unlike those of [`on_any`](Self::on_any) it acknowledges the
+    /// event. Of several the last counts; without one such an event is counted and forgotten. Socket.IO has nothing for it.
+    ///
+    /// ```
+    /// use patio::{Namespace, Reply, extract::Event};
+    ///
+    /// let chat = Namespace::new().fallback(async |Event(event): Event| Reply(format!("there is no event {event}")));
+    /// # let _ = chat;
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn fallback<M: 'static, H: Handler<M>>(mut self, handler: H) -> Self {
+        self.fallback = Some(erased::EventHandler::new(handler));
+        self
+    }
+
     /// Calls `handler` when a socket is about to end. `socket.on("disconnecting")` in Socket.IO.
     #[must_use]
     #[track_caller]
@@ -136,6 +153,7 @@ impl Namespace {
         self.disconnecting.extend(other.disconnecting);
         self.disconnect.extend(other.disconnect);
         self.any.extend(other.any);
+        self.fallback = other.fallback.or(self.fallback.take());
         self.room_listeners.extend(other.room_listeners);
         for (event, handlers) in other.on {
             self.on.entry(event).or_default().extend(handlers);
@@ -161,6 +179,7 @@ impl Namespace {
         check(&self.disconnecting, state, pickers);
         check(&self.disconnect, state, pickers);
         check(&self.any, state, pickers);
+        check(self.fallback.as_slice(), state, pickers);
         self.on.values().for_each(|handlers| check(handlers, state, pickers));
     }
 }

@@ -13,8 +13,8 @@ use std::{
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use patio::{
-    AckError, BroadcastAck, IntoAck, Payload, Refusal, Reply, Server as Patio, Socket,
-    extract::{Ack, Data},
+    AckError, BroadcastAck, IntoAck, Namespace, Payload, Refusal, Reply, Server as Patio, Socket,
+    extract::{Ack, Data, Event},
 };
 use support::{Server, V4, WsClient, soon};
 
@@ -92,6 +92,26 @@ async fn the_return_value_of_a_handler_is_the_ack() {
     }
     let counters = server.io.counters();
     assert_eq!((counters.handler_errors, counters.extract_errors, counters.unhandled_events), (4, 1, 1));
+}
+
+#[tokio::test]
+async fn what_no_handler_is_for_falls_back() {
+    let (server, mut client, socket) = start().await;
+    server.io.of("/").declare(Namespace::new().fallback(async |Event(event): Event| Reply(event)));
+    server.io.on("known", async || Reply("known"));
+    socket.on("own", async || Reply("own"));
+    for (event, answer) in [("known", "known"), ("own", "own"), ("other", "other")] {
+        client.send(&format!(r#"421["{event}"]"#)).await;
+        assert_eq!(client.text().await, format!(r#"431["{answer}"]"#));
+    }
+    assert_eq!(server.io.counters().unhandled_events, 0);
+    // The last one that was declared counts.
+    server.io.of("/").declare(Namespace::new().fallback(async || Reply("second")));
+    client.send(r#"421["other"]"#).await;
+    assert_eq!(client.text().await, r#"431["second"]"#);
+    server.io.of("/").declare(Namespace::new());
+    client.send(r#"421["other"]"#).await;
+    assert_eq!(client.text().await, r#"431["second"]"#);
 }
 
 #[tokio::test]

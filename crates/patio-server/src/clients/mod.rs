@@ -25,7 +25,7 @@ pub(crate) fn namespace(clients: &Arc<Clients>) -> Namespace {
     Namespace::new()
         .middleware(async move |socket: Socket, auth| gate::admit(&at_gate, &socket, auth))
         .on_connect(async move |socket: Socket| gate::enter(&at_connect, &socket))
-        .on_any(async move |socket: Socket, event, ack, payload| {
+        .fallback(async move |socket: Socket, event, ack, payload| {
             events::arrived(&at_event, &socket, event, ack, payload);
         })
         .on_disconnect(async move |socket: Socket| at_end.expiries.forget(&socket))

@@ -187,12 +187,13 @@ impl Driver<'_> {
         let of_all = declared.on.get(&*name).map(Vec::as_slice).unwrap_or_default();
         let mut own: SmallVec<[EventHandler; 2]> = SmallVec::new();
         event.socket.with_listeners(|listeners| listeners.take(&name, &mut own));
-        if of_all.is_empty() && own.is_empty() {
+        let fallback = declared.fallback.as_ref().filter(|_| of_all.is_empty() && own.is_empty());
+        if of_all.is_empty() && own.is_empty() && fallback.is_none() {
             return self.engine().counters.unhandled_events.add(1);
         }
         // A client is acknowledged once: by its first handler.
         let mut id = event.id;
-        for handler in of_all.iter().chain(&own) {
+        for handler in of_all.iter().chain(&own).chain(fallback) {
             self.call(handler, &event, id.take());
         }
     }

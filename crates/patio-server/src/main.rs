@@ -1,7 +1,7 @@
 //! The binary `patio`: a Socket.IO server for a backend in any language.
 //!
 //! The command line ([`cli`]) says what to do, the configuration ([`config`]) how, and [`run`] does it: it binds the
-//! listeners and joins what clients see ([`clients`], or the chat page of [`page`] and [`chat`]) with what backends use
+//! listeners and joins what clients see ([`clients`] and, through [`hooks`], their backend; or the chat page of [`page`] and [`chat`]) with what backends use
 //! ([`api`], [`health`]). What backends ask for is done by [`ops`]. Errors end here, on standard error and with an exit
 //! status.
 
@@ -13,6 +13,7 @@ mod clients;
 mod config;
 mod expiry;
 mod health;
+mod hooks;
 mod ops;
 mod page;
 mod rules;

@@ -3,6 +3,8 @@
 
 use tokio::time::Instant;
 
+use crate::hooks::HookUrl;
+
 /// Text with `*` for any text, also none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
@@ -72,8 +74,10 @@ impl Bucket {
 }
 
 /// What is done with an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
+    /// The backend is called.
+    Hook(HookUrl),
     /// It goes to the other sockets in the sender's rooms.
     Relay,
     /// Nothing.
@@ -108,6 +112,11 @@ impl Rules {
     /// Whether nothing is allowed.
     pub(crate) fn is_empty(&self) -> bool {
         self.rules.is_empty() && self.public.is_empty()
+    }
+
+    /// Whether the backend is called.
+    pub(crate) fn has_hooks(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule.action, Action::Hook(_)))
     }
 
     /// The first that fits, and its number.
@@ -180,7 +189,7 @@ mod tests {
             ],
             vec![Pattern::new("lobby:*")],
         );
-        let action = |nsp, event| rules.find(nsp, event).map(|(n, rule)| (n, rule.action));
+        let action = |nsp, event| rules.find(nsp, event).map(|(n, rule)| (n, rule.action.clone()));
         assert_eq!(action("/", "cursor"), Some((0, Action::Drop)));
         assert_eq!(action("/", "typing"), Some((1, Action::Relay)));
         assert_eq!(action("/chat", "typing"), None);

@@ -4,22 +4,25 @@
 use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use anyhow::{Context, anyhow};
 use axum::{Router, routing::get};
+use parking_lot::Mutex;
 use patio::{Cors, Server, ServerBuilder};
 use patio_redis::{PubSub, Sharded, Streams};
 use tokio::net::{TcpListener, lookup_host};
+use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     api, chat,
     clients::{self, Clients},
-    config::{Adapter, Config, Log, Redis},
+    config::{Adapter, Config, HookSettings, Log, Redis},
     expiry::Expiries,
     health::{self, Ending},
+    hooks::{Batches, Hooks},
     ops::Operations,
     page,
 };
@@ -39,8 +42,12 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let signalled = signals()?;
     let expiries = Expiries::default();
-    let io = server(&config, &expiries).await?;
+    let tasks = TaskTracker::new();
+    let clients = clients(&config, &expiries, &tasks)?;
+    let io = server(&config, &clients).await?;
     let operations = Operations::new(io.clone(), expiries.clone());
+    // Set here and nowhere else.
+    let _ = clients.operations.set(operations.clone());
     let ending = Ending::default();
     let settings = api::Settings {
         keys: config.keys,
@@ -76,6 +83,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
             io.drain(window).await;
         }
         io.close().await;
+        // Nobody tells the backend anything more; what it has not heard yet is told now.
+        clients.told_all().await;
     };
     patio::serve(listener, app.layer(layer)).with_graceful_shutdown(signalled).drain(drain).await?;
     Ok(())
@@ -90,8 +99,27 @@ fn begin_log(Log { is_json, level }: &Log) {
     }
 }
 
+fn clients(config: &Config, expiries: &Expiries, tasks: &TaskTracker) -> anyhow::Result<Arc<Clients>> {
+    let HookSettings { calls, connect, disconnect } = &config.hooks;
+    let hooks = match connect.is_some() || disconnect.is_some() || config.rules.has_hooks() {
+        true => Some(Hooks::new(calls.clone())?),
+        false => None,
+    };
+    let gone = disconnect.clone().zip(hooks.clone()).map(|(url, hooks)| Batches::new(url, hooks, tasks));
+    Ok(Arc::new(Clients {
+        tokens: config.tokens.clone(),
+        rules: config.rules.clone(),
+        expiries: expiries.clone(),
+        hooks,
+        connect: connect.clone(),
+        gone: Mutex::new(gone),
+        tasks: tasks.clone(),
+        operations: OnceLock::new(),
+    }))
+}
+
 /// The Socket.IO server that the configuration describes. Old clients (1.x, 2.x) may connect too.
-async fn server(config: &Config, expiries: &Expiries) -> anyhow::Result<Server> {
+async fn server(config: &Config, clients: &Arc<Clients>) -> anyhow::Result<Server> {
     let mut builder = Server::builder().allow_eio3(true).max_http_buffer_size(config.limits.message_bytes);
     if !config.allowed_origins.is_empty() {
         builder = builder.cors(cors(&config.allowed_origins));
@@ -99,13 +127,8 @@ async fn server(config: &Config, expiries: &Expiries) -> anyhow::Result<Server> 
     builder = match config.demo {
         true => builder.namespace("/", chat::namespace()),
         false => {
-            let clients = Arc::new(Clients {
-                tokens: config.tokens.clone(),
-                rules: config.rules.clone(),
-                expiries: expiries.clone(),
-            });
             let all = config.namespaces.iter();
-            all.fold(builder, |builder, name| builder.namespace(name, clients::namespace(&clients)))
+            all.fold(builder, |builder, name| builder.namespace(name, clients::namespace(clients)))
         }
     };
     if let Some(redis) = &config.redis {

@@ -58,6 +58,13 @@ pub(crate) struct Claims {
     pub(crate) data: Map<String, Json>,
 }
 
+impl Claims {
+    /// Whether they hold in a namespace.
+    pub(crate) fn is_for(&self, namespace: &str) -> bool {
+        self.namespaces.as_ref().is_none_or(|names| names.iter().any(|name| name == namespace))
+    }
+}
+
 /// A key that is good for one algorithm only: so nobody can pass off a public key as the secret of another.
 #[derive(Clone)]
 pub(crate) struct Key {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use patio::{
     Room, Socket, Value,
@@ -14,6 +15,10 @@ use tokio::time::Instant;
 use super::{Clients, gate};
 use crate::{
     auth::tokens::Denial,
+    hooks::{
+        HookError, HookUrl, Job, Message, Queue,
+        bodies::{self, Answered},
+    },
     ops::{operation::OWN_EVENTS, rooms},
     rules::{Action, Bucket, Rule},
 };
@@ -22,31 +27,94 @@ use crate::{
 #[derive(Debug, Default)]
 struct Buckets(Mutex<Vec<(usize, Bucket)>>);
 
+/// What an event has come to: an answer, or a call of the backend that will bring one.
+enum Outcome {
+    Answered(Json),
+    Called(HookUrl),
+}
+
 pub(super) fn arrived(
-    clients: &Clients,
+    clients: &Arc<Clients>,
     socket: &Socket,
     Event(event): Event,
     ack: Ack,
     RawData(payload): RawData,
 ) {
     let size = payload.size();
-    let answer = payload
-        .values()
-        .map_err(|error| Denial::new("invalid_arguments", error.to_string()))
-        .and_then(|mut values| {
-            values.drain(..values.len().min(1));
-            match event.strip_prefix(OWN_EVENTS) {
-                Some(request) => own(clients, socket, request, &values),
-                None => by_rule(clients, socket, &event, Args(values), size),
-            }
-        });
-    let answer = answer.unwrap_or_else(|denial| {
-        tracing::debug!(%event, code = denial.code(), "an event is refused");
-        denial.to_json()
+    let values = payload.values().map_err(|error| Denial::new("invalid_arguments", error.to_string()));
+    let outcome = values.and_then(|mut values| {
+        values.drain(..values.len().min(1));
+        let outcome = match event.strip_prefix(OWN_EVENTS) {
+            Some(request) => Outcome::Answered(own(clients, socket, request, &values)?),
+            None => by_rule(clients, socket, &event, &values, size)?,
+        };
+        Ok((outcome, values))
     });
+    match outcome {
+        Ok((Outcome::Answered(answer), _)) => reply(ack, &answer),
+        Ok((Outcome::Called(url), values)) => call(clients, socket, url, &event, &values, ack),
+        Err(denial) => {
+            tracing::debug!(%event, code = denial.code(), "an event is refused");
+            reply(ack, &denial.to_json());
+        }
+    }
+}
+
+fn reply(ack: Ack, answer: &Json) {
     if ack.is_requested() {
         // JSON is always written.
-        let _ = ack.send(&answer);
+        let _ = ack.send(answer);
+    }
+}
+
+/// Calls the backend, after what this socket has sent before. Its answer is the client's, and no other is.
+fn call(clients: &Arc<Clients>, socket: &Socket, url: HookUrl, event: &str, values: &[Value], ack: Ack) {
+    let Some(hooks) = clients.hooks.clone() else { return };
+    let waits = ack.is_requested();
+    let user = gate::user_of(socket);
+    let body = bodies::Event {
+        sid: socket.id(),
+        nsp: socket.namespace(),
+        user: user.as_deref(),
+        data: socket.data(),
+        event,
+        args: bodies::arguments(values),
+        ack: waits,
+    };
+    let message = Message::new(&body);
+    let (this, called, at) = (clients.clone(), hooks.clone(), url.clone());
+    let settle = move |answer: Result<Json, HookError>| -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            // A failed call has been counted.
+            let answered = answer.and_then(|answer| Answered::read(answer).inspect_err(|error| called.failed(&at, error)));
+            match answered {
+                Ok(Answered { ack: answer, ops }) => {
+                    this.perform(ops).await;
+                    // Values of JSON are always written.
+                    let _ = ack.send(&answer);
+                }
+                Err(error) => reply(ack, &failed(&error).to_json()),
+            }
+        })
+    };
+    let extensions = socket.extensions();
+    let queue = extensions.get::<Queue>().unwrap_or_else(|| {
+        let queue = Queue::default();
+        extensions.insert(queue.clone());
+        queue
+    });
+    let job = Job { url, message, repeats: !waits, settle: Box::new(settle) };
+    if let Err(job) = queue.push(job, &hooks, &clients.tasks) {
+        hooks.refused();
+        clients.tasks.spawn((job.settle)(Err(HookError::Busy)));
+    }
+}
+
+/// What a client hears of a failure: not more than it must know.
+fn failed(error: &HookError) -> Denial {
+    match error {
+        HookError::Busy => Denial::new("overloaded", "too many events wait for an answer"),
+        _ => Denial::new("hook_failed", "the event could not be handled"),
     }
 }
 
@@ -83,7 +151,13 @@ fn public(clients: &Clients, room: &str) -> Result<Room, Denial> {
     }
 }
 
-fn by_rule(clients: &Clients, socket: &Socket, event: &str, args: Args, size: usize) -> Result<Json, Denial> {
+fn by_rule(
+    clients: &Clients,
+    socket: &Socket,
+    event: &str,
+    values: &[Value],
+    size: usize,
+) -> Result<Outcome, Denial> {
     let Some((number, rule)) = clients.rules.find(socket.namespace(), event) else {
         return Err(Denial::new("no_rule", "no rule allows this event"));
     };
@@ -93,19 +167,25 @@ fn by_rule(clients: &Clients, socket: &Socket, event: &str, args: Args, size: us
     if !is_within_rate(socket, number, rule) {
         return Err(Denial::new("rate_limited", "too many events in a second"));
     }
-    if rule.action == Action::Relay {
-        let is_chosen = |room: &Room| match &rule.rooms {
-            Some(patterns) => patterns.iter().any(|pattern| pattern.fits(room)),
-            None => true,
-        };
-        let rooms =
-            socket.rooms().into_iter().filter(|room| rooms::check_open(room).is_ok() && is_chosen(room));
-        if let Err(error) = socket.to(rooms.collect::<Vec<_>>()).emit(event, &args) {
-            // Those on this server have it.
-            tracing::debug!(%error, "a relayed event did not reach other servers");
-        }
+    match &rule.action {
+        Action::Hook(url) => return Ok(Outcome::Called(url.clone())),
+        Action::Relay => relay(socket, rule, event, values),
+        Action::Drop => {}
     }
-    Ok(json!({ "ok": true }))
+    Ok(Outcome::Answered(json!({ "ok": true })))
+}
+
+/// To the other sockets in the sender's rooms.
+fn relay(socket: &Socket, rule: &Rule, event: &str, values: &[Value]) {
+    let is_chosen = |room: &Room| match &rule.rooms {
+        Some(patterns) => patterns.iter().any(|pattern| pattern.fits(room)),
+        None => true,
+    };
+    let rooms = socket.rooms().into_iter().filter(|room| rooms::check_open(room).is_ok() && is_chosen(room));
+    if let Err(error) = socket.to(rooms.collect::<Vec<_>>()).emit(event, &Args(values.to_vec())) {
+        // Those on this server have it.
+        tracing::debug!(%error, "a relayed event did not reach other servers");
+    }
 }
 
 fn is_within_rate(socket: &Socket, number: usize, rule: &Rule) -> bool {

@@ -22,6 +22,8 @@ use self::{
 use crate::{
     api::keys::{Key, Keys, Scope},
     auth::tokens::{self, Tokens},
+    clients::ConnectHook,
+    hooks::{self, HookUrl, Secrets},
     ops::{Error, error::Code, fields::Fields},
     rules::{Action, Pattern, Rate, Rule, Rules},
 };
@@ -41,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) keys: Keys,
     pub(crate) tokens: Option<Tokens>,
+    pub(crate) hooks: HookSettings,
     pub(crate) rules: Rules,
     /// What should be said at the start.
     pub(crate) warnings: Vec<String>,
@@ -67,6 +70,14 @@ pub(crate) enum Adapter {
     PubSub,
     Sharded,
     Streams,
+}
+
+/// How and where the backend is called.
+#[derive(Debug)]
+pub(crate) struct HookSettings {
+    pub(crate) calls: hooks::Settings,
+    pub(crate) connect: Option<ConnectHook>,
+    pub(crate) disconnect: Option<HookUrl>,
 }
 
 /// What peers may use at most.
@@ -124,9 +135,9 @@ impl Config {
         let mut errors = Vec::new();
         let insecure = self.warnings.iter().any(|warning| warning == INSECURE);
         if !is_loopback(&self.listen) {
-            if self.tokens.is_none() && !insecure {
+            if self.tokens.is_none() && self.hooks.connect.is_none() && !insecure {
                 errors.push(format!(
-                    "listen: {} can be reached from elsewhere, and there is no authentication: set auth.jwt, or \
+                    "listen: {} can be reached from elsewhere, and there is no authentication: set auth.jwt or hooks.connect, or \
                      `insecure = true` if everybody may connect",
                     self.listen
                 ));
@@ -138,6 +149,10 @@ impl Config {
                     self.listen
                 ));
             }
+        }
+        let calls = self.hooks.connect.is_some() || self.hooks.disconnect.is_some() || self.rules.has_hooks();
+        if calls && self.hooks.calls.secrets.is_empty() {
+            self.warnings.push("the backend cannot tell whose calls it gets: see hooks.secrets".to_owned());
         }
         if self.internal_listen.as_ref() == Some(&self.listen) {
             errors.push("internal_listen: is the same as listen".to_owned());
@@ -167,6 +182,7 @@ fn read(layers: &Layers) -> Result<Config, Error> {
     let mut fields = Fields::of(layers.merged.clone().into())?;
     let tokens = read_auth(&mut fields, &layers.folder)?;
     let rules = read_rules(&mut fields)?;
+    let hooks = fields.need("hooks", |fields, name| fields.with(name, read_hooks))?;
     let demo = fields.with("demo", flag)?;
     let insecure = fields.flag("insecure")?;
     let mut warnings = Vec::new();
@@ -176,7 +192,7 @@ fn read(layers: &Layers) -> Result<Config, Error> {
     let config = Config {
         listen: fields.need("listen", |fields, name| fields.with(name, address))?,
         internal_listen: fields.with("internal_listen", address)?,
-        demo: demo.unwrap_or(tokens.is_none() && rules.is_empty()),
+        demo: demo.unwrap_or(tokens.is_none() && hooks.connect.is_none() && rules.is_empty()),
         namespaces: fields.list("namespaces", namespace)?.unwrap_or_default(),
         allowed_origins: fields.list("allowed_origins", origin)?.unwrap_or_default(),
         drain: Duration::from_secs(fields.need("drain_seconds", Fields::number)?),
@@ -185,6 +201,7 @@ fn read(layers: &Layers) -> Result<Config, Error> {
         limits: fields.need("limits", |fields, name| fields.with(name, limits))?,
         keys: read_keys(&mut fields, layers.api_key.as_deref())?,
         tokens,
+        hooks,
         rules,
         warnings,
     };
@@ -373,6 +390,55 @@ fn token_key(value: Json, folder: &Path) -> Result<tokens::Key, Error> {
     tokens::Key::new(&algorithm, kid, &material).map_err(|why| Error::of(Code::InvalidField, name, why))
 }
 
+fn read_hooks(value: Json) -> Result<HookSettings, Error> {
+    let mut fields = Fields::of(value)?;
+    let mut secrets = Secrets::default();
+    let add = |value| {
+        let secret = crate::ops::fields::text(value)?;
+        let mut one = Secrets::default();
+        one.add(&secret).map_err(|why| Error::new(Code::InvalidField, why))?;
+        Ok(secret)
+    };
+    for secret in fields.list("secrets", add)?.unwrap_or_default() {
+        // It has just been looked at.
+        let _ = secrets.add(&secret);
+    }
+    let positive = |fields: &mut Fields, name: &'static str| match fields.need(name, Fields::number)? {
+        0 => Err(Error::of(Code::InvalidField, name, "must be at least 1")),
+        number => Ok(number),
+    };
+    let calls = hooks::Settings {
+        secrets,
+        timeout: Duration::from_millis(positive(&mut fields, "timeout_ms")?),
+        concurrency: usize::try_from(positive(&mut fields, "concurrency")?).unwrap_or(usize::MAX).min(100_000),
+        retries: u32::try_from(fields.need("retries", Fields::number)?).unwrap_or(u32::MAX),
+    };
+    let connect = |value| {
+        let mut fields = Fields::of(value)?;
+        let url = fields.with("url", hook_url)?;
+        let headers = fields.list("headers", |value| Ok(crate::ops::fields::text(value)?.to_lowercase()))?;
+        fields.finish()?;
+        Ok(url.map(|url| ConnectHook { url, headers: headers.unwrap_or_default() }))
+    };
+    let disconnect = |value| {
+        let mut fields = Fields::of(value)?;
+        let url = fields.with("url", hook_url)?;
+        fields.finish()?;
+        Ok(url)
+    };
+    let settings = HookSettings {
+        calls,
+        connect: fields.with("connect", connect)?.flatten(),
+        disconnect: fields.with("disconnect", disconnect)?.flatten(),
+    };
+    fields.finish()?;
+    Ok(settings)
+}
+
+fn hook_url(value: Json) -> Result<HookUrl, Error> {
+    HookUrl::new(&crate::ops::fields::text(value)?).map_err(|why| Error::new(Code::InvalidField, why))
+}
+
 fn read_rules(fields: &mut Fields) -> Result<Rules, Error> {
     let rules = fields.list("rules", rule)?.unwrap_or_default();
     let public = fields.list("public_rooms", pattern)?.unwrap_or_default();
@@ -387,8 +453,17 @@ fn rule(value: Json) -> Result<Rule, Error> {
     let mut fields = Fields::of(value)?;
     let namespace = fields.with("namespace", namespace)?.unwrap_or_else(|| "/".to_owned());
     let event = fields.need("event", |fields, name| fields.with(name, pattern))?;
-    let actions = [("relay", Action::Relay), ("drop", Action::Drop)];
-    let action = fields.need("action", |fields, name| fields.with(name, |value| word(value, &actions)))?;
+    let action = fields.need("action", |fields, name| {
+        fields.with(name, |value| word(value, &[("hook", "hook"), ("relay", "relay"), ("drop", "drop")]))
+    })?;
+    let url = fields.with("url", hook_url)?;
+    let action = match (action, url) {
+        ("hook", Some(url)) => Action::Hook(url),
+        ("hook", None) => return Err(Error::of(Code::MissingField, "url", "is missing: where is the backend?")),
+        (_, Some(_)) => return Err(Error::of(Code::InvalidField, "url", "is for the action `hook` only")),
+        ("relay", None) => Action::Relay,
+        (_, None) => Action::Drop,
+    };
     let rate = fields.with("events_per_second", |value| {
         value
             .as_u64()
@@ -446,8 +521,9 @@ const LISTS: &str = r#"
 # sha256 = "…"
 # scopes = ["publish", "query"]
 
-# What becomes of events that clients send: the first rule that fits counts, and without one an event is refused. `relay`
-# passes it on to the rooms that its sender is in, or to those of them that `rooms` names; `drop` ignores it.
+# What becomes of events that clients send: the first rule that fits counts, and without one an event is refused. `hook`
+# calls the backend at `url`; `relay` passes it on to the rooms that its sender is in, or to those of them that `rooms`
+# names; `drop` ignores it.
 # [[rules]]
 # namespace = "/"
 # event = "cursor:*"

@@ -154,13 +154,18 @@ fn what_is_wrong_is_named_with_its_place() {
         (
             "[[rules]]\nevent = \"e\"\naction = \"drp\"",
             &[],
-            "rules[0].action: must be one of relay, drop, not `drp`",
+            "rules[0].action: must be one of hook, relay, drop, not `drp`",
         ),
         (
             "[[rules]]\nevent = \"e\"\naction = \"drop\"\nevents_per_second = 0",
             &[],
             "rules[0].events_per_second: must be a whole number, at least 1",
         ),
+        ("[[rules]]\nevent = \"e\"\naction = \"hook\"", &[], "rules[0].url: is missing"),
+        ("[[rules]]\nevent = \"e\"\naction = \"drop\"\nurl = \"http://x\"", &[], "rules[0].url: is for the action `hook` only"),
+        ("[hooks]\nsecrets = [\"x\"]", &[], "hooks.secrets[0]: must begin with whsec_ (p.toml)"),
+        ("[hooks]\ntimeout_ms = 0", &[], "hooks.timeout_ms: must be at least 1"),
+        ("[hooks.connect]\nurl = \"ftp://x\"", &[], "hooks.connect.url: must begin with http:// or https://"),
         (
             "listen = \"0.0.0.0:1\"",
             &[],

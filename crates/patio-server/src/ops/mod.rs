@@ -3,7 +3,7 @@
 //!
 //! Operations come from the HTTP API, from hooks' answers and from the command line.
 
-mod binary;
+pub(crate) mod binary;
 pub(crate) mod error;
 pub(crate) mod fields;
 pub(crate) mod operation;

@@ -8,7 +8,7 @@ import { inSeconds, token } from "./server.mjs";
 let users = 0;
 
 /** A client, connected: {socket, user, got(event), next(event)}. What it gets is kept in the order it came. */
-async function connect(at, claims = {}, { nsp = "/", auth, ...options } = {}) {
+export async function connect(at, claims = {}, { nsp = "/", auth, ...options } = {}) {
   const user = `u${++users}`;
   const said = { sub: user, ...claims };
   const login = auth ?? ((tell) => tell({ token: token(typeof claims === "function" ? claims() : said) }));
@@ -35,7 +35,7 @@ async function connect(at, claims = {}, { nsp = "/", auth, ...options } = {}) {
   return client;
 }
 
-const refused = async (at, options, claims) => {
+export const refused = async (at, options, claims) => {
   try {
     (await connect(at, claims, options)).close();
   } catch (error) {
@@ -46,13 +46,13 @@ const refused = async (at, options, claims) => {
 
 /** What was emitted before on `server` has come to `clients`, if it ever does. */
 let fences = 0;
-async function fence(server, clients) {
+export async function fence(server, clients) {
   const n = ++fences;
   await server.post(clients.map(({ room }) => ({ op: "emit", to: [room], event: "fence", args: [n] })));
   await within(Promise.all(clients.map((client) => until(() => client.got("fence").some(([number]) => number === n)))), "fence");
 }
 
-async function until(check, ms = 10_000) {
+export async function until(check, ms = 10_000) {
   const end = Date.now() + ms;
   while (!(await check())) {
     ok(Date.now() < end, `it did not come true: ${check}`);

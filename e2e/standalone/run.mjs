@@ -8,8 +8,10 @@ import { Redis } from "ioredis";
 import { io } from "socket.io-client-4";
 import { startRedis } from "../cluster/servers.mjs";
 import { same, within } from "../peer.mjs";
+import { SECRET, startBackend } from "./backend.mjs";
 import { checks, ending, together } from "./checks.mjs";
-import { start, token } from "./server.mjs";
+import { hooks, toldAll } from "./hooks.mjs";
+import { start, token, withBackend } from "./server.mjs";
 
 const require = createRequire(import.meta.url);
 const { values: flags } = parseArgs({
@@ -54,6 +56,16 @@ for (const [arrangement, begin] of Object.entries(arrangements)) {
   for (const server of new Set(servers)) await server.end("SIGKILL");
 }
 await redis.stop();
+
+const backend = await startBackend();
+const server = await start(flags.server, [], withBackend(backend.url, SECRET));
+for (const [name, check] of Object.entries(hooks)) {
+  await attempt(`hooks: ${name}`, () => check(server, backend));
+  backend.forget();
+}
+await attempt("hooks: the backend is told everything before the end", () => toldAll(server, backend));
+await server.end("SIGKILL");
+await backend.stop();
 
 async function emitter(server) {
   const client = new Redis(redis.url);

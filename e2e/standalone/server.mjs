@@ -22,6 +22,37 @@ export function token(claims, secret = SECRET) {
   return `${message}.${createHmac("sha256", secret).update(message).digest("base64url")}`;
 }
 
+/** Whose backend is asked about everything. */
+export const withBackend = (url, secret) => `
+listen = "127.0.0.1:0"
+drain_seconds = 1
+
+[hooks]
+secrets = ["${secret}"]
+timeout_ms = 1000
+concurrency = 4
+
+[hooks.connect]
+url = "${url}/connect"
+headers = ["X-Tenant"]
+
+[hooks.disconnect]
+url = "${url}/gone"
+
+[[api_keys]]
+key = "${KEY}"
+scopes = ["publish", "query"]
+
+[[rules]]
+event = "chat:*"
+action = "hook"
+url = "${url}/chat"
+
+[[rules]]
+event = "typing"
+action = "relay"
+`;
+
 const CONFIGURATION = `
 listen = "127.0.0.1:0"
 namespaces = ["/", "/admin"]
@@ -56,10 +87,10 @@ action = "drop"
 `;
 
 /** A server: {url, api(method, path, body), post(body), end(signal), log}. */
-export async function start(program, flags = []) {
+export async function start(program, flags = [], configuration = CONFIGURATION) {
   const folder = mkdtempSync(join(tmpdir(), "patio-standalone-"));
   const file = join(folder, "patio.toml");
-  writeFileSync(file, CONFIGURATION);
+  writeFileSync(file, configuration);
   const child = spawn(program, ["--config", file, ...flags], { stdio: ["ignore", "pipe", "pipe"] });
   await once(child, "spawn");
   const log = [];

@@ -3,7 +3,7 @@
 
 import { io } from "socket.io-client-4";
 import { ok, same, within } from "../peer.mjs";
-import { inSeconds, token } from "./server.mjs";
+import { ADMIN_KEY, inSeconds, KEY, token } from "./server.mjs";
 
 let users = 0;
 
@@ -254,6 +254,24 @@ export const checks = {
     same(body, { ready: true, reason: null }, "readiness");
   },
 };
+
+/** `patio token`, `emit`, `sockets`, `rooms` and `drain`. */
+export async function commandLine(server) {
+  const at = ["--url", server.url, "--api-key", KEY];
+  const login = await server.command("token", "--sub", "cli", "--rooms", "r1,r2", "--data", '{"a":1}');
+  const a = await connect(server, {}, { auth: { token: login } });
+  await server.command("emit", "e", "7", "text", '{"b":[]}', "--to", "r1", ...at);
+  same(await a.next("e"), [7, "text", { b: [] }], "what it got");
+  const { sockets } = JSON.parse(await server.command("sockets", "--room", "user:cli", ...at));
+  same(sockets.map(({ id, user, data }) => [id, user, data]), [[a.socket.id, "cli", { a: 1 }]], "the sockets");
+  same(JSON.parse(await server.command("rooms", ...at)).rooms, ["r1", "r2", "user:cli"], "the rooms");
+  const said = await server.command("drain", ...at).catch(({ stderr, code }) => [code, stderr]);
+  same(said, [1, "patio: authorization: this key may not do that; it needs the scope `admin` (403 Forbidden, forbidden)\n"], "another key");
+  const [left, ended] = [a.left(), server.ended()];
+  await server.command("drain", "--url", server.url, "--api-key", ADMIN_KEY);
+  same(await left, "transport close", "how the client left");
+  same((await within(ended, "end of the server"))[0], 0, "its exit status");
+}
 
 /** Only where there are two servers. */
 export const together = {

@@ -9,7 +9,7 @@ import { io } from "socket.io-client-4";
 import { startRedis } from "../cluster/servers.mjs";
 import { same, within } from "../peer.mjs";
 import { SECRET, startBackend } from "./backend.mjs";
-import { checks, ending, together } from "./checks.mjs";
+import { checks, commandLine, ending, together } from "./checks.mjs";
 import { hooks, toldAll } from "./hooks.mjs";
 import { start, token, withBackend } from "./server.mjs";
 
@@ -56,6 +56,10 @@ for (const [arrangement, begin] of Object.entries(arrangements)) {
   for (const server of new Set(servers)) await server.end("SIGKILL");
 }
 await redis.stop();
+
+const alone = await start(flags.server);
+await attempt("the command line", () => commandLine(alone));
+await alone.end("SIGKILL");
 
 const backend = await startBackend();
 const server = await start(flags.server, [], withBackend(backend.url, SECRET));

@@ -1,16 +1,18 @@
 // The program `patio` with a configuration, and what a backend does with it: sign tokens, call the API.
 
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import { within } from "../peer.mjs";
 
 const SECRET = "a secret that has thirty-two bytes";
 export const KEY = "the key of the backend";
+export const ADMIN_KEY = "the key of the operators";
 
 /** Seconds since 1970, so many from now. */
 export const inSeconds = (seconds) => Math.floor(Date.now() / 1000) + seconds;
@@ -70,6 +72,10 @@ secret = "${SECRET}"
 key = "${KEY}"
 scopes = ["publish", "query"]
 
+[[api_keys]]
+key = "${ADMIN_KEY}"
+scopes = ["admin"]
+
 [[rules]]
 event = "cursor:*"
 action = "relay"
@@ -116,5 +122,11 @@ export async function start(program, flags = [], configuration = CONFIGURATION) 
     rmSync(folder, { recursive: true, force: true });
     return code;
   };
-  return { url, api, post, end, log };
+  /** Runs a command beside it, with its configuration: what it prints. */
+  const command = async (name, ...words) => {
+    const run = promisify(execFile);
+    const { stdout } = await run(program, [name, "--config", file, ...words]);
+    return stdout.trim();
+  };
+  return { url, api, post, end, log, command, ended: () => once(child, "exit") };
 }

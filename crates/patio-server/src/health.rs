@@ -1,27 +1,33 @@
 //! What orchestrators ask: whether the process lives, and whether clients should be sent to it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
-
 use axum::{Json as Answer, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use futures_util::FutureExt;
 use patio::Server;
 use serde_json::json;
+use tokio::sync::watch;
 
-/// Whether the server ends. Clones are the same.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ending(Arc<AtomicBool>);
+/// The end of the server: whoever wants it, and who wants to know. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending(watch::Sender<bool>);
 
 impl Ending {
-    /// From now on nobody should be sent here.
-    pub(crate) fn begin(&self) {
-        self.0.store(true, Ordering::Release);
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    /// From now on nobody should be sent here. False: that was so already.
+    pub(crate) fn begin(&self) -> bool {
+        !self.0.send_replace(true)
+    }
+
+    /// Waits for it.
+    pub(crate) async fn begun(&self) {
+        // Never closed: there is a sender.
+        let _ = self.0.subscribe().wait_for(|begun| *begun).await;
     }
 
     fn has_begun(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        *self.0.borrow()
     }
 }
 

@@ -6,6 +6,7 @@
 //! status.
 
 mod api;
+mod ask;
 mod auth;
 mod chat;
 mod cli;
@@ -21,8 +22,10 @@ mod run;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use cli::Task;
 use config::{Config, Sources};
+use serde_json::Value as Json;
 
 /// Exit status: what was typed means nothing (`EX_USAGE`).
 const WRONG_USAGE: i32 = 64;
@@ -42,11 +45,33 @@ async fn main() -> ExitCode {
             };
             with_config(sources, check).await
         }
+        Task::Ask(sources, question) => {
+            with_config(sources, async |config| ask::ask(&config, question).await).await
+        }
+        Task::Token(sources, claims) => {
+            with_config(sources, async |config| {
+                println!("{}", token(&config, claims)?);
+                Ok(())
+            })
+            .await
+        }
         Task::Config => {
             print!("{}", config::commented_default());
             ExitCode::SUCCESS
         }
     }
+}
+
+/// A token that says this, and what the configuration asks of tokens.
+fn token(config: &Config, mut claims: Json) -> anyhow::Result<String> {
+    let tokens = config.tokens.as_ref().context("the configuration has no keys for tokens: see auth.jwt")?;
+    let secret = tokens
+        .signing()
+        .context("the configuration has only public keys: whoever has the private one signs")?;
+    for (claim, value) in tokens.required() {
+        claims[claim] = value.as_str().into();
+    }
+    Ok(auth::tokens::sign(&secret, &claims))
 }
 
 async fn with_config(sources: Sources, work: impl AsyncFnOnce(Config) -> anyhow::Result<()>) -> ExitCode {

@@ -48,13 +48,14 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let operations = Operations::new(io.clone(), expiries.clone());
     // Set here and nowhere else.
     let _ = clients.operations.set(operations.clone());
-    let ending = Ending::default();
+    let ending = Ending::new();
     let settings = api::Settings {
         keys: config.keys,
         body_bytes: config.limits.api_body_bytes,
         operations: config.limits.api_operations,
     };
-    let backends = api::router(operations, settings).merge(health::router(io.clone(), ending.clone()));
+    let backends =
+        api::router(operations, ending.clone(), settings).merge(health::router(io.clone(), ending.clone()));
     let pages = if config.demo { page::router() } else { Router::new().route("/", get(greeting)) };
 
     // Clients come when the other servers reach this one.
@@ -74,10 +75,17 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     }
     tokio::spawn(expiries.close(io.clone()));
 
+    // A signal, or somebody who asks for it.
+    let ends = ending.clone();
+    let ended = async move {
+        tokio::select! {
+            () = signalled => drop(ends.begin()),
+            () = ends.begun() => {}
+        }
+    };
     let (is_demo, window) = (config.demo, config.drain);
     let layer = io.layer();
     let drain = async move {
-        ending.begin();
         // People in the chat should not wait for an empty window; clients of a backend come back by themselves.
         if !is_demo {
             io.drain(window).await;
@@ -86,7 +94,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         // Nobody tells the backend anything more; what it has not heard yet is told now.
         clients.told_all().await;
     };
-    patio::serve(listener, app.layer(layer)).with_graceful_shutdown(signalled).drain(drain).await?;
+    patio::serve(listener, app.layer(layer)).with_graceful_shutdown(ended).drain(drain).await?;
     Ok(())
 }
 

@@ -22,7 +22,10 @@ use self::{
     keys::{Keys, Scope},
     queries::Question,
 };
-use crate::ops::{Error, Operations, error::Code};
+use crate::{
+    health::Ending,
+    ops::{Error, Operations, error::Code},
+};
 
 /// What the API allows.
 #[derive(Clone, Debug)]
@@ -37,14 +40,16 @@ pub(crate) struct Settings {
 #[derive(Clone)]
 struct Api {
     operations: Operations,
+    ending: Ending,
     settings: Arc<Settings>,
 }
 
 /// Its paths.
-pub(crate) fn router(operations: Operations, settings: Settings) -> Router {
-    let api = Api { operations, settings: Arc::new(settings) };
+pub(crate) fn router(operations: Operations, ending: Ending, settings: Settings) -> Router {
+    let api = Api { operations, ending, settings: Arc::new(settings) };
     Router::new()
         .route("/api", post(operate).fallback(wrong_method))
+        .route("/api/drain", post(drain).fallback(wrong_method))
         .route("/api/count", get(count).fallback(wrong_method))
         .route("/api/sockets", get(sockets).fallback(wrong_method))
         .route("/api/rooms", get(rooms).fallback(wrong_method))
@@ -74,6 +79,14 @@ async fn operate(State(api): State<Api>, headers: HeaderMap, body: Body) -> Resu
         answers.push(answer.unwrap_or_else(|error| json!({ "error": error.within(&format!("[{n}]")) })));
     }
     Ok(Answer(answers).into_response())
+}
+
+/// Ends the server as SIGTERM does.
+async fn drain(State(api): State<Api>, headers: HeaderMap) -> Result<Answer<Json>, Error> {
+    api.check(&headers, Scope::Admin)?;
+    let answer =
+        if api.ending.begin() { json!({ "ok": true }) } else { json!({ "ok": true, "duplicate": true }) };
+    Ok(Answer(answer))
 }
 
 macro_rules! question {
@@ -128,7 +141,7 @@ mod tests {
         let io = Server::builder().namespace("/", Namespace::new()).build().unwrap();
         let operations = Operations::new(io, Expiries::default());
         let keys = Keys::new(vec![keys::Key::of("key", [Scope::Publish, Scope::Query])]);
-        router(operations, Settings { keys, body_bytes: 1_000, operations: 3 })
+        router(operations, Ending::new(), Settings { keys, body_bytes: 1_000, operations: 3 })
     }
 
     async fn ask(method: &str, path: &str, key: Option<&str>, body: &str) -> (u16, Json) {
@@ -165,6 +178,7 @@ mod tests {
             ("POST", "/api", Some("key"), &" ".repeat(1_001), 413, "payload_too_large"),
             ("GET", "/api", Some("key"), "", 405, "method_not_allowed"),
             ("POST", "/api/count", Some("key"), "", 405, "method_not_allowed"),
+            ("POST", "/api/drain", Some("key"), "", 403, "forbidden"),
             ("GET", "/api/x", Some("key"), "", 404, "not_found"),
             ("GET", "/api/count", None, "", 401, "unauthorized"),
             ("GET", "/api/count?rom=x", Some("key"), "", 422, "unknown_field"),

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode, errors::ErrorKind,
+};
 use patio::{Refusal, Room};
 use serde_json::{Map, Value as Json, json};
 
@@ -111,10 +113,36 @@ pub(crate) struct Tokens {
     issuer: Option<String>,
 }
 
+/// A token that this secret signs: what backends do by themselves, for people who try it.
+pub(crate) fn sign(secret: &Signing, claims: &Json) -> String {
+    provider::install();
+    encode(&Header { kid: secret.kid.clone(), ..Header::default() }, claims, &secret.key)
+        .expect("HS256 signs whatever is JSON")
+}
+
+/// A secret that tokens can be signed with.
+pub(crate) struct Signing {
+    kid: Option<String>,
+    key: EncodingKey,
+}
+
 impl Tokens {
     pub(crate) fn new(keys: Vec<Key>, audience: Option<String>, issuer: Option<String>) -> Self {
         provider::install();
         Self { keys, audience, issuer }
+    }
+
+    /// The first secret that tokens can be signed with. None: there are only public keys.
+    pub(crate) fn signing(&self) -> Option<Signing> {
+        let secret = self.keys.iter().find(|key| key.algorithm == Algorithm::HS256)?;
+        let key = EncodingKey::from_secret(secret.key.try_get_as_bytes().ok()?);
+        Some(Signing { kid: secret.kid.clone(), key })
+    }
+
+    /// The claims that tokens must have besides.
+    pub(crate) fn required(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let audience = self.audience.iter().map(|audience| ("aud", audience));
+        audience.chain(self.issuer.iter().map(|issuer| ("iss", issuer)))
     }
 
     /// What a token says, if one of the keys has signed it and it is for now and for here.
@@ -217,7 +245,6 @@ fn namespaces(value: Json) -> Result<Vec<String>, Error> {
 mod tests {
     use super::*;
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-    use jsonwebtoken::{EncodingKey, Header, encode};
     use ring::{
         rand::SystemRandom,
         signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},

@@ -86,7 +86,8 @@ fn call(clients: &Arc<Clients>, socket: &Socket, url: HookUrl, event: &str, valu
     let settle = move |answer: Result<Json, HookError>| -> BoxFuture<'static, ()> {
         Box::pin(async move {
             // A failed call has been counted.
-            let answered = answer.and_then(|answer| Answered::read(answer).inspect_err(|error| called.failed(&at, error)));
+            let answered = answer
+                .and_then(|answer| Answered::read(answer).inspect_err(|error| called.failed(&at, error)));
             match answered {
                 Ok(Answered { ack: answer, ops }) => {
                     this.perform(ops).await;

@@ -42,7 +42,8 @@ pub(super) async fn admit(
 fn by_token(clients: &Clients, socket: &Socket, auth: &Json) -> Result<Claims, Denial> {
     let Some(tokens) = &clients.tokens else { return Ok(Claims::default()) };
     let token = auth["token"].as_str();
-    let token = token.ok_or_else(|| Denial::new("token_missing", "a token must be sent as `auth: { token }`"))?;
+    let token =
+        token.ok_or_else(|| Denial::new("token_missing", "a token must be sent as `auth: { token }`"))?;
     let claims = tokens.read(token)?;
     match claims.is_for(socket.namespace()) {
         true => Ok(claims),
@@ -85,7 +86,8 @@ async fn by_hook(
         return Err(Refusal::new(message).with_data(patio::Value::from(data)));
     }
     let Admitted { user, data, rooms, expires_at, ops } = Admitted::read(answer).map_err(broken)?;
-    let mut claims = Claims { user: user.or(claims.user), expires_at: expires_at.or(claims.expires_at), ..claims };
+    let mut claims =
+        Claims { user: user.or(claims.user), expires_at: expires_at.or(claims.expires_at), ..claims };
     claims.data.extend(data);
     claims.rooms.extend(rooms);
     Ok(Admission { claims, ops })

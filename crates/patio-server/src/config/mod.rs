@@ -410,7 +410,9 @@ fn read_hooks(value: Json) -> Result<HookSettings, Error> {
     let calls = hooks::Settings {
         secrets,
         timeout: Duration::from_millis(positive(&mut fields, "timeout_ms")?),
-        concurrency: usize::try_from(positive(&mut fields, "concurrency")?).unwrap_or(usize::MAX).min(100_000),
+        concurrency: usize::try_from(positive(&mut fields, "concurrency")?)
+            .unwrap_or(usize::MAX)
+            .min(100_000),
         retries: u32::try_from(fields.need("retries", Fields::number)?).unwrap_or(u32::MAX),
     };
     let connect = |value| {
@@ -459,7 +461,9 @@ fn rule(value: Json) -> Result<Rule, Error> {
     let url = fields.with("url", hook_url)?;
     let action = match (action, url) {
         ("hook", Some(url)) => Action::Hook(url),
-        ("hook", None) => return Err(Error::of(Code::MissingField, "url", "is missing: where is the backend?")),
+        ("hook", None) => {
+            return Err(Error::of(Code::MissingField, "url", "is missing: where is the backend?"));
+        }
         (_, Some(_)) => return Err(Error::of(Code::InvalidField, "url", "is for the action `hook` only")),
         ("relay", None) => Action::Relay,
         (_, None) => Action::Drop,

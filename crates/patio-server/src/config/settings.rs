@@ -100,12 +100,22 @@ pub(super) const SETTINGS: [Setting; 25] = [
     setting("limits.api_operations", Number, "1000", "The most operations of one request to the API"),
     setting("auth.jwt.audience", Text, "", "The audience (aud) that tokens must be for"),
     setting("auth.jwt.issuer", Text, "", "The issuer (iss) that tokens must be from"),
-    setting("hooks.secrets", List, "[]", "What calls of the backend are signed with, as Standard Webhooks: whsec_ and base-64"),
+    setting(
+        "hooks.secrets",
+        List,
+        "[]",
+        "What calls of the backend are signed with, as Standard Webhooks: whsec_ and base-64",
+    ),
     setting("hooks.timeout_ms", Number, "5000", "How long such a call may take, in milliseconds"),
     setting("hooks.concurrency", Number, "64", "How many calls one address gets at once"),
     setting("hooks.retries", Number, "5", "How often a call that nobody waits for is repeated"),
     setting("hooks.connect.url", Text, "", "Where the backend is asked who may connect"),
-    setting("hooks.connect.headers", List, "[\"user-agent\"]", "Which headers of a client the backend sees then"),
+    setting(
+        "hooks.connect.headers",
+        List,
+        "[\"user-agent\"]",
+        "Which headers of a client the backend sees then",
+    ),
     setting("hooks.disconnect.url", Text, "", "Where the backend is told who has gone"),
 ];
 

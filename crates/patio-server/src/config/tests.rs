@@ -162,7 +162,11 @@ fn what_is_wrong_is_named_with_its_place() {
             "rules[0].events_per_second: must be a whole number, at least 1",
         ),
         ("[[rules]]\nevent = \"e\"\naction = \"hook\"", &[], "rules[0].url: is missing"),
-        ("[[rules]]\nevent = \"e\"\naction = \"drop\"\nurl = \"http://x\"", &[], "rules[0].url: is for the action `hook` only"),
+        (
+            "[[rules]]\nevent = \"e\"\naction = \"drop\"\nurl = \"http://x\"",
+            &[],
+            "rules[0].url: is for the action `hook` only",
+        ),
         ("[hooks]\nsecrets = [\"x\"]", &[], "hooks.secrets[0]: must begin with whsec_ (p.toml)"),
         ("[hooks]\ntimeout_ms = 0", &[], "hooks.timeout_ms: must be at least 1"),
         ("[hooks.connect]\nurl = \"ftp://x\"", &[], "hooks.connect.url: must begin with http:// or https://"),

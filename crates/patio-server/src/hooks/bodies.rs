@@ -149,7 +149,10 @@ mod tests {
     fn answers_are_read_strictly() {
         let admitted = json!({ "user": "1", "data": { "a": 1 }, "rooms": ["r"], "expires_at": 7, "ops": [{ "op": "x" }] });
         let admitted = Admitted::read(admitted).unwrap();
-        assert_eq!((admitted.user.as_deref(), admitted.expires_at, admitted.ops.len()), (Some("1"), Some(7), 1));
+        assert_eq!(
+            (admitted.user.as_deref(), admitted.expires_at, admitted.ops.len()),
+            (Some("1"), Some(7), 1)
+        );
         assert_eq!(Admitted::read(Json::Null).unwrap(), Admitted::default());
         let answered = Answered::read(json!({ "ack": [1, { "$base64": "AA==" }] })).unwrap();
         assert_eq!(answered.ack.0[1], Value::Binary(vec![0].into()));
@@ -158,8 +161,14 @@ mod tests {
         let message = |error: HookError| error.to_string();
         for (error, field) in [
             (Admitted::read(json!([])).map_err(message).err(), "must be an object"),
-            (Admitted::read(json!({ "usr": "1" })).map_err(message).err(), "usr: is no field here; did you mean `user`?"),
-            (Admitted::read(json!({ "rooms": ["user:1"] })).map_err(message).err(), "rooms[0]: is the room of a user"),
+            (
+                Admitted::read(json!({ "usr": "1" })).map_err(message).err(),
+                "usr: is no field here; did you mean `user`?",
+            ),
+            (
+                Admitted::read(json!({ "rooms": ["user:1"] })).map_err(message).err(),
+                "rooms[0]: is the room of a user",
+            ),
             (Answered::read(json!({ "ack": {} })).map_err(message).err(), "ack: must be a list"),
             (Rejected::read(json!({})).map_err(message).err(), "message: is missing"),
         ] {

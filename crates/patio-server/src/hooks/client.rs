@@ -105,6 +105,12 @@ pub(crate) struct Counters {
     pub(crate) dropped: AtomicU64,
 }
 
+/// Chooses the cryptography of TLS for this process.
+pub(crate) fn install_tls() {
+    // An error: it is chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// Calls backends. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Hooks(Arc<Inner>);
@@ -143,8 +149,7 @@ impl Message {
 impl Hooks {
     /// Error: TLS cannot be used on this machine.
     pub(crate) fn new(settings: Settings) -> anyhow::Result<Self> {
-        // An error: there is one already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        install_tls();
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .user_agent(concat!("patio/", env!("CARGO_PKG_VERSION")))
@@ -170,7 +175,11 @@ impl Hooks {
     }
 
     /// One call. The answer of any status below 500 is an answer; what it says is the caller's to read.
-    pub(crate) async fn call(&self, url: &HookUrl, message: &Message) -> Result<(StatusCode, Json), HookError> {
+    pub(crate) async fn call(
+        &self,
+        url: &HookUrl,
+        message: &Message,
+    ) -> Result<(StatusCode, Json), HookError> {
         let Inner { settings, counters, .. } = &*self.0;
         counters.calls.fetch_add(1, Relaxed);
         let deadline = Instant::now() + settings.timeout;
@@ -244,7 +253,8 @@ impl Hooks {
 
     fn address(&self, url: &HookUrl) -> Arc<Address> {
         let mut addresses = self.0.addresses.lock();
-        let new = || Address { turns: Semaphore::new(self.0.settings.concurrency), breaker: Breaker::default() };
+        let new =
+            || Address { turns: Semaphore::new(self.0.settings.concurrency), breaker: Breaker::default() };
         addresses.entry(url.origin()).or_insert_with(|| Arc::new(new())).clone()
     }
 }

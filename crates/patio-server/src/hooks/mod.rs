@@ -13,7 +13,7 @@ mod sign;
 
 pub(crate) use self::{
     batch::Batches,
-    client::{HookError, HookUrl, Hooks, Message, Settings},
+    client::{HookError, HookUrl, Hooks, Message, Settings, install_tls},
     queue::{Job, Queue},
     sign::Secrets,
 };

@@ -250,10 +250,28 @@ export const checks = {
     same(await status("POST", "/api", "x".repeat(4_000_001)), "413 payload_too_large undefined", "a huge body");
     same(await status("GET", "/api/nothing"), "404 not_found undefined", "nothing there");
     same(await status("DELETE", "/api"), "405 method_not_allowed undefined", "another method");
+    same((await fetch(`${first.url}/metrics`)).status, 401, "metrics without a key");
     const { body } = await first.api("GET", "/health/ready", undefined, "");
     same(body, { ready: true, reason: null }, "readiness");
   },
 };
+
+/** With an address of their own, backends are heard nowhere else, and Prometheus needs no key. */
+export async function internal(server) {
+  const [, inside] = server.printed.find((line) => /backends on/.test(line)).match(/on (.*)$/);
+  for (const path of ["/api", "/metrics", "/health/live"]) same((await fetch(server.url + path)).status, 404, `${path} outside`);
+  const a = await connect(server, { rooms: ["r"] });
+  const key = { authorization: `Bearer ${KEY}` };
+  const post = { method: "POST", headers: key, body: JSON.stringify({ op: "emit", to: ["r"], event: "e" }) };
+  same(await (await fetch(`http://${inside}/api`, post)).json(), { ok: true }, "the API inside");
+  await a.next("e");
+  const text = await (await fetch(`http://${inside}/metrics`)).text();
+  const value = (name) => Number(text.split("\n").find((line) => line.startsWith(`${name} `))?.split(" ")[1]);
+  same([value("patio_connections"), value('patio_sockets{namespace="/"}'), value("patio_opened_total")], [1, 1, 1], "metrics");
+  ok(text.includes("# TYPE patio_adapter_garbage counter"), "counters of the adapter");
+  ok(text.trimEnd().endsWith("# EOF"), "the end of the metrics");
+  a.close();
+}
 
 /** `patio token`, `emit`, `sockets`, `rooms` and `drain`. */
 export async function commandLine(server) {

@@ -9,7 +9,7 @@ import { io } from "socket.io-client-4";
 import { startRedis } from "../cluster/servers.mjs";
 import { same, within } from "../peer.mjs";
 import { SECRET, startBackend } from "./backend.mjs";
-import { checks, commandLine, ending, together } from "./checks.mjs";
+import { checks, commandLine, ending, internal, together } from "./checks.mjs";
 import { hooks, toldAll } from "./hooks.mjs";
 import { start, token, withBackend } from "./server.mjs";
 
@@ -60,6 +60,10 @@ await redis.stop();
 const alone = await start(flags.server);
 await attempt("the command line", () => commandLine(alone));
 await alone.end("SIGKILL");
+
+const inside = await start(flags.server, ["--internal-listen", "127.0.0.1:0"]);
+await attempt("an address for backends", () => internal(inside));
+await inside.end("SIGKILL");
 
 const backend = await startBackend();
 const server = await start(flags.server, [], withBackend(backend.url, SECRET));

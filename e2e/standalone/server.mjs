@@ -99,10 +99,11 @@ export async function start(program, flags = [], configuration = CONFIGURATION) 
   writeFileSync(file, configuration);
   const child = spawn(program, ["--config", file, ...flags], { stdio: ["ignore", "pipe", "pipe"] });
   await once(child, "spawn");
-  const log = [];
+  const [log, printed] = [[], []];
   child.stderr.on("data", (text) => log.push(String(text)));
   const listening = new Promise((resolve, reject) => {
     createInterface({ input: child.stdout }).on("line", (line) => {
+      printed.push(line);
       const [, address] = line.match(/^listening on (.*)$/) ?? [];
       if (address) resolve(`http://${address}`);
     });
@@ -128,5 +129,5 @@ export async function start(program, flags = [], configuration = CONFIGURATION) 
     const { stdout } = await run(program, [name, "--config", file, ...words]);
     return stdout.trim();
   };
-  return { url, api, post, end, log, command, ended: () => once(child, "exit") };
+  return { url, api, post, end, log, printed, command, ended: () => once(child, "exit") };
 }

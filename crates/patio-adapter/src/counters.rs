@@ -18,6 +18,13 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: Counter,)*
         }
 
+        impl Stats {
+            /// Every counter with its name.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+
         impl Counters {
             /// Their present values.
             pub fn stats(&self) -> Stats {

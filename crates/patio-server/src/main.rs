@@ -2,7 +2,7 @@
 //!
 //! The command line ([`cli`]) says what to do, the configuration ([`config`]) how, and [`run`] does it: it binds the
 //! listeners and joins what clients see ([`clients`] and, through [`hooks`], their backend; or the chat page of [`page`] and [`chat`]) with what backends use
-//! ([`api`], [`health`]). What backends ask for is done by [`ops`]. Errors end here, on standard error and with an exit
+//! ([`api`], [`health`], [`metrics`]). What backends ask for is done by [`ops`]. Errors end here, on standard error and with an exit
 //! status.
 
 mod api;
@@ -15,6 +15,7 @@ mod config;
 mod expiry;
 mod health;
 mod hooks;
+mod metrics;
 mod ops;
 mod page;
 mod rules;

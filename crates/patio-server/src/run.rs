@@ -23,6 +23,7 @@ use crate::{
     expiry::Expiries,
     health::{self, Ending},
     hooks::{Batches, Hooks},
+    metrics::{self, Readers},
     ops::Operations,
     page,
 };
@@ -54,8 +55,13 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         body_bytes: config.limits.api_body_bytes,
         operations: config.limits.api_operations,
     };
-    let backends =
-        api::router(operations, ending.clone(), settings).merge(health::router(io.clone(), ending.clone()));
+    let readers = match &internal {
+        Some(_) => Readers::Everybody,
+        None => Readers::With(settings.keys.clone()),
+    };
+    let backends = api::router(operations, ending.clone(), settings)
+        .merge(health::router(io.clone(), ending.clone()))
+        .merge(metrics::router(io.clone(), clients.hooks.clone(), readers));
     let pages = if config.demo { page::router() } else { Router::new().route("/", get(greeting)) };
 
     // Clients come when the other servers reach this one.

@@ -105,10 +105,7 @@ fn call(clients: &Arc<Clients>, socket: &Socket, url: HookUrl, event: &str, valu
         queue
     });
     let job = Job { url, message, repeats: !waits, settle: Box::new(settle) };
-    if let Err(job) = queue.push(job, &hooks, &clients.tasks) {
-        hooks.refused();
-        clients.tasks.spawn((job.settle)(Err(HookError::Busy)));
-    }
+    queue.push(job, &hooks, &clients.tasks);
 }
 
 /// What a client hears of a failure: not more than it must know.

@@ -103,6 +103,8 @@ pub(crate) struct Counters {
     pub(crate) repeats: AtomicU64,
     /// Calls that were given up, or never made because too many waited.
     pub(crate) dropped: AtomicU64,
+    /// How long they took, all together.
+    pub(crate) millis: AtomicU64,
 }
 
 /// Chooses the cryptography of TLS for this process.
@@ -182,9 +184,11 @@ impl Hooks {
     ) -> Result<(StatusCode, Json), HookError> {
         let Inner { settings, counters, .. } = &*self.0;
         counters.calls.fetch_add(1, Relaxed);
-        let deadline = Instant::now() + settings.timeout;
+        let began = Instant::now();
+        let deadline = began + settings.timeout;
         let called = timeout_at(deadline, self.call_in_turn(url, message)).await;
         let called = called.unwrap_or(Err(HookError::Timeout));
+        counters.millis.fetch_add(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), Relaxed);
         if let Err(error) = &called {
             self.failed(url, error);
         }

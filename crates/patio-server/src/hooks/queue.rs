@@ -44,18 +44,20 @@ struct State {
 }
 
 impl Queue {
-    /// Puts a call at the end; never waits. `Err`: too much waits, and the call is given back.
-    pub(crate) fn push(&self, job: Job, hooks: &Hooks, tasks: &TaskTracker) -> Result<(), Job> {
+    /// Puts a call at the end; never waits. If too much waits already, it fails.
+    pub(crate) fn push(&self, job: Job, hooks: &Hooks, tasks: &TaskTracker) {
         let mut state = self.0.lock();
         if state.waiting.len() >= MOST || state.bytes + job.message.len() > MOST_BYTES && state.running {
-            return Err(job);
+            drop(state);
+            hooks.refused();
+            tasks.spawn((job.settle)(Err(HookError::Busy)));
+            return;
         }
         state.bytes += job.message.len();
         state.waiting.push_back(job);
         if !std::mem::replace(&mut state.running, true) {
             tasks.spawn(self.clone().run(hooks.clone()));
         }
-        Ok(())
     }
 
     async fn run(self, hooks: Hooks) {

@@ -67,7 +67,6 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     // Clients come when the other servers reach this one.
     io.ready().await?;
     let address = listener.local_addr()?;
-    println!("listening on {address}");
     let app = match internal {
         None => backends.merge(pages),
         Some(internal) => {
@@ -76,6 +75,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
             pages
         }
     };
+    println!("listening on {address}");
     if config.demo {
         println!("open {} in two tabs; Ctrl-C ends", url(address));
     }

@@ -154,7 +154,8 @@ impl Config {
         if calls && self.hooks.calls.secrets.is_empty() {
             self.warnings.push("the backend cannot tell whose calls it gets: see hooks.secrets".to_owned());
         }
-        if self.internal_listen.as_ref() == Some(&self.listen) {
+        // Of two free ports each is another.
+        if self.internal_listen.as_ref() == Some(&self.listen) && !self.listen.ends_with(":0") {
             errors.push("internal_listen: is the same as listen".to_owned());
         }
         if self.namespaces.is_empty() {

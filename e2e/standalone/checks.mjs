@@ -176,6 +176,10 @@ export const checks = {
     await fence(first, [a]);
     same(a.got("secret"), [], "what is not for a");
     same(await a.ask("patio:leave", { room: "lobby" }), { ok: true }, "out again");
+    const ticket = (claims) => token({ room: "closed", exp: inSeconds(60), ...claims });
+    same((await a.ask("patio:join", { room: "closed", token: ticket({ sub: b.user }) })).error?.code, "token_user", "somebody else's token");
+    same(await a.ask("patio:join", { room: "closed", token: ticket({ sub: a.user }) }), { ok: true }, "by a token");
+    same((await second.api("GET", "/api/count?room=closed")).body.count, 1, "who is in");
     [a, b].forEach((client) => client.close());
   },
 

@@ -18,6 +18,7 @@ mod hooks;
 mod metrics;
 mod ops;
 mod page;
+mod proxies;
 mod rules;
 mod run;
 

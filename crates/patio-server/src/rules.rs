@@ -60,14 +60,14 @@ impl Bucket {
         Self { left: rate.per_second.into(), at: now }
     }
 
-    /// Whether one more event is allowed.
-    pub(crate) fn take(&mut self, rate: Rate, now: Instant) -> bool {
+    /// Whether so many more are allowed. More than a full one has are allowed when it is full, and are waited for afterwards.
+    pub(crate) fn take_many(&mut self, rate: Rate, now: Instant, many: f64) -> bool {
         let most = f64::from(rate.per_second);
         self.left = (self.left + now.duration_since(self.at).as_secs_f64() * most).min(most);
         self.at = now;
-        let allowed = self.left >= 1.0;
+        let allowed = self.left >= many.min(most);
         if allowed {
-            self.left -= 1.0;
+            self.left -= many;
         }
         allowed
     }
@@ -162,13 +162,17 @@ mod tests {
     fn rates_fill_up_again() {
         let (rate, start) = (Rate::per_second(10).unwrap(), Instant::now());
         let mut bucket = Bucket::full(rate, start);
-        assert!((0..10).all(|_| bucket.take(rate, start)));
-        assert!(!bucket.take(rate, start));
-        assert!(bucket.take(rate, start + Duration::from_millis(100)));
-        assert!(!bucket.take(rate, start + Duration::from_millis(150)));
+        assert!((0..10).all(|_| bucket.take_many(rate, start, 1.0)));
+        assert!(!bucket.take_many(rate, start, 1.0));
+        assert!(bucket.take_many(rate, start + Duration::from_millis(100), 1.0));
+        assert!(!bucket.take_many(rate, start + Duration::from_millis(150), 1.0));
         let later = start + Duration::from_secs(5);
-        assert_eq!((0..20).filter(|_| bucket.take(rate, later)).count(), 10);
+        assert_eq!((0..20).filter(|_| bucket.take_many(rate, later, 1.0)).count(), 10);
         assert_eq!(Rate::per_second(0), None);
+        let mut bytes = Bucket::full(rate, start);
+        assert!(bytes.take_many(rate, start, 25.0), "a full one lets anything pass");
+        assert!(!bytes.take_many(rate, start + Duration::from_secs(1), 1.0), "and is waited for");
+        assert!(bytes.take_many(rate, start + Duration::from_secs(2), 5.0));
     }
 
     #[test]

@@ -8,7 +8,12 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{Next, from_fn},
+    routing::get,
+};
 use parking_lot::Mutex;
 use patio::{Cors, Server, ServerBuilder};
 use patio_redis::{PubSub, Sharded, Streams};
@@ -26,6 +31,7 @@ use crate::{
     metrics::{self, Readers},
     ops::Operations,
     page,
+    proxies::{self, Network},
 };
 
 /// The status of a process that was asked twice to end, and has not taken the time to do it in order.
@@ -91,6 +97,11 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let (is_demo, window) = (config.demo, config.drain);
     let layer = io.layer();
+    let trusted: Arc<[Network]> = config.trusted_proxies.into();
+    let behind = from_fn(move |request: Request, next: Next| {
+        let trusted = Arc::clone(&trusted);
+        async move { proxies::look_behind(&trusted, request, next).await }
+    });
     let drain = async move {
         // People in the chat should not wait for an empty window; clients of a backend come back by themselves.
         if !is_demo {
@@ -100,7 +111,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         // Nobody tells the backend anything more; what it has not heard yet is told now.
         clients.told_all().await;
     };
-    patio::serve(listener, app.layer(layer)).with_graceful_shutdown(ended).drain(drain).await?;
+    patio::serve(listener, app.layer(layer).layer(behind)).with_graceful_shutdown(ended).drain(drain).await?;
     Ok(())
 }
 
@@ -123,6 +134,7 @@ fn clients(config: &Config, expiries: &Expiries, tasks: &TaskTracker) -> anyhow:
     Ok(Arc::new(Clients {
         tokens: config.tokens.clone(),
         rules: config.rules.clone(),
+        rates: (config.limits.events, config.limits.bytes),
         expiries: expiries.clone(),
         hooks,
         connect: connect.clone(),
@@ -135,6 +147,9 @@ fn clients(config: &Config, expiries: &Expiries, tasks: &TaskTracker) -> anyhow:
 /// The Socket.IO server that the configuration describes. Old clients (1.x, 2.x) may connect too.
 async fn server(config: &Config, clients: &Arc<Clients>) -> anyhow::Result<Server> {
     let mut builder = Server::builder().allow_eio3(true).max_http_buffer_size(config.limits.message_bytes);
+    if let Some(most) = config.limits.connections {
+        builder = builder.max_connections(most);
+    }
     if !config.allowed_origins.is_empty() {
         builder = builder.cors(cors(&config.allowed_origins));
     }

@@ -145,8 +145,29 @@ impl Tokens {
         audience.chain(self.issuer.iter().map(|issuer| ("iss", issuer)))
     }
 
-    /// What a token says, if one of the keys has signed it and it is for now and for here.
+    /// What a token says of who may connect.
     pub(crate) fn read(&self, token: &str) -> Result<Claims, Denial> {
+        let said = self.verify(token)?;
+        // A token for a room is given to clients for one purpose: it is no login.
+        if said.get("room").is_some() {
+            return Err(Denial::new("token_claims", "the token is for a room"));
+        }
+        claims(said).map_err(|error| Denial::new("token_claims", error.to_string()))
+    }
+
+    /// Whether a token lets this user enter a room: it says `room` and `sub`.
+    pub(crate) fn opens(&self, token: &str, room: &str, user: Option<&str>) -> Result<(), Denial> {
+        let said = self.verify(token)?;
+        let is_said = |claim: &str, expected: Option<&str>| said[claim].as_str() == expected;
+        match (is_said("room", Some(room)), is_said("sub", user)) {
+            (true, true) => Ok(()),
+            (false, _) => Err(Denial::new("token_room", "the token is for another room")),
+            (_, false) => Err(Denial::new("token_user", "the token is of another user")),
+        }
+    }
+
+    /// What a token says, if one of the keys has signed it and it is for now and for here.
+    fn verify(&self, token: &str) -> Result<Json, Denial> {
         if token.len() > MAX_TOKEN {
             return Err(Denial::new("token_invalid", "the token is too long"));
         }
@@ -162,10 +183,7 @@ impl Tokens {
         );
         for key in self.keys.iter().filter(fits) {
             match decode::<Json>(token, &key.key, &self.validation(key.algorithm)) {
-                Ok(token) => {
-                    return claims(token.claims)
-                        .map_err(|error| Denial::new("token_claims", error.to_string()));
-                }
+                Ok(token) => return Ok(token.claims),
                 // Another key may have signed it.
                 Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => {}
                 Err(error) => denial = self.denial(error.kind()),
@@ -337,6 +355,25 @@ mod tests {
         }
         // Without them, who a token is for does not matter.
         assert!(Tokens::new(key(), None, None).read(&hs256(&json!({ "aud": "x" }))).is_ok());
+    }
+
+    #[test]
+    fn a_token_for_a_room_opens_it_for_its_user() {
+        let said = |claims: Json| hs256(&claims);
+        let right = said(json!({ "room": "team:7", "sub": "42" }));
+        let code =
+            |token: &str, room, user| tokens().opens(token, room, user).err().map(|denial| denial.code);
+        assert_eq!(code(&right, "team:7", Some("42")), None);
+        assert_eq!(code(&right, "team:8", Some("42")), Some("token_room"));
+        assert_eq!(code(&right, "team:7", Some("43")), Some("token_user"));
+        assert_eq!(code(&right, "team:7", None), Some("token_user"));
+        assert_eq!(code(&said(json!({ "room": "team:7" })), "team:7", Some("42")), Some("token_user"));
+        assert_eq!(
+            code(&said(json!({ "room": "team:7", "sub": "42", "exp": 1 })), "team:7", Some("42")),
+            Some("token_expired")
+        );
+        assert_eq!(code(&said(json!({ "sub": "42" })), "team:7", Some("42")), Some("token_room"));
+        assert_eq!(tokens().read(&right).unwrap_err().code, "token_claims", "it is no login");
     }
 
     /// The mistake that tokens are famous for: what everybody knows taken for a secret.

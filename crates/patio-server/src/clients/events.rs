@@ -20,12 +20,23 @@ use crate::{
         bodies::{self, Answered},
     },
     ops::{operation::OWN_EVENTS, rooms},
-    rules::{Action, Bucket, Rule},
+    rules::{Action, Bucket, Rate, Rule},
 };
 
-/// The rates of one socket, by the numbers of their rules.
+/// What is left of one socket's rates.
 #[derive(Debug, Default)]
-struct Buckets(Mutex<Vec<(usize, Bucket)>>);
+struct Buckets(Mutex<Vec<(Of, Bucket)>>);
+
+/// What a rate is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    /// All events.
+    Events,
+    /// The bytes of all events.
+    Bytes,
+    /// Those that the rule of this number is for.
+    Rule(usize),
+}
 
 /// What an event has come to: an answer, or a call of the backend that will bring one.
 enum Outcome {
@@ -43,6 +54,9 @@ pub(super) fn arrived(
     let size = payload.size();
     let values = payload.values().map_err(|error| Denial::new("invalid_arguments", error.to_string()));
     let outcome = values.and_then(|mut values| {
+        let (events, bytes) = clients.rates;
+        is_within(socket, Of::Events, events, 1)?;
+        is_within(socket, Of::Bytes, bytes, size)?;
         values.drain(..values.len().min(1));
         let outcome = match event.strip_prefix(OWN_EVENTS) {
             Some(request) => Outcome::Answered(own(clients, socket, request, &values)?),
@@ -127,7 +141,12 @@ fn own(clients: &Clients, socket: &Socket, request: &str, arguments: &[Value]) -
     };
     match request {
         "join" => {
-            let room = public(clients, first("room")?)?;
+            let room = first("room")?;
+            let token = arguments.first().and_then(|first| first.get("token")?.as_str());
+            let room = match token {
+                Some(token) => by_token(clients, socket, room, token)?,
+                None => public(clients, room)?,
+            };
             drop(socket.join(room));
         }
         "leave" => socket.leave(public(clients, first("room")?)?),
@@ -149,6 +168,15 @@ fn public(clients: &Clients, room: &str) -> Result<Room, Denial> {
     }
 }
 
+/// A room that the backend has let this client enter, by a token.
+fn by_token(clients: &Clients, socket: &Socket, room: &str, token: &str) -> Result<Room, Denial> {
+    rooms::check_open(room).map_err(|error| Denial::new("reserved_room", error.to_string()))?;
+    let tokens =
+        clients.tokens.as_ref().ok_or_else(|| Denial::new("token_key", "there are no tokens here"))?;
+    tokens.opens(token, room, gate::user_of(socket).as_deref())?;
+    Ok(Room::from(room))
+}
+
 fn by_rule(
     clients: &Clients,
     socket: &Socket,
@@ -162,9 +190,7 @@ fn by_rule(
     if rule.max_bytes.is_some_and(|most| size > most) {
         return Err(Denial::new("too_large", "the event is too large"));
     }
-    if !is_within_rate(socket, number, rule) {
-        return Err(Denial::new("rate_limited", "too many events in a second"));
-    }
+    is_within(socket, Of::Rule(number), rule.rate, 1)?;
     match &rule.action {
         Action::Hook(url) => return Ok(Outcome::Called(url.clone())),
         Action::Relay => relay(socket, rule, event, values),
@@ -186,8 +212,9 @@ fn relay(socket: &Socket, rule: &Rule, event: &str, values: &[Value]) {
     }
 }
 
-fn is_within_rate(socket: &Socket, number: usize, rule: &Rule) -> bool {
-    let Some(rate) = rule.rate else { return true };
+/// Whether a rate, if there is one, allows so many more.
+fn is_within(socket: &Socket, of: Of, rate: Option<Rate>, many: usize) -> Result<(), Denial> {
+    let Some(rate) = rate else { return Ok(()) };
     let now = Instant::now();
     let extensions = socket.extensions();
     // The handlers of one socket begin one after the other.
@@ -197,13 +224,12 @@ fn is_within_rate(socket: &Socket, number: usize, rule: &Rule) -> bool {
         buckets
     });
     let mut buckets = buckets.0.lock();
-    match buckets.iter_mut().find(|(of, _)| *of == number) {
-        Some((_, bucket)) => bucket.take(rate, now),
-        None => {
-            let mut bucket = Bucket::full(rate, now);
-            let allowed = bucket.take(rate, now);
-            buckets.push((number, bucket));
-            allowed
-        }
+    let at = buckets.iter().position(|(known, _)| *known == of).unwrap_or_else(|| {
+        buckets.push((of, Bucket::full(rate, now)));
+        buckets.len() - 1
+    });
+    match buckets[at].1.take_many(rate, now, many as f64) {
+        true => Ok(()),
+        false => Err(Denial::new("rate_limited", "too much in a second")),
     }
 }

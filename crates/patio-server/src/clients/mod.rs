@@ -19,7 +19,7 @@ use crate::{
     expiry::Expiries,
     hooks::{Batches, HookUrl, Hooks, bodies::Gone},
     ops::Operations,
-    rules::Rules,
+    rules::{Rate, Rules},
 };
 
 /// How long a server that ends waits for its last calls of the backend.
@@ -30,6 +30,8 @@ pub(crate) struct Clients {
     /// Whose tokens count. None: everybody may connect, unless the backend is asked.
     pub(crate) tokens: Option<Tokens>,
     pub(crate) rules: Rules,
+    /// How many events, and how many bytes of them, one socket may send in a second.
+    pub(crate) rates: (Option<Rate>, Option<Rate>),
     pub(crate) expiries: Expiries,
     pub(crate) hooks: Option<Hooks>,
     /// The backend is asked who may connect.

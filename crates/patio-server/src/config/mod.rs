@@ -25,6 +25,7 @@ use crate::{
     clients::ConnectHook,
     hooks::{self, HookUrl, Secrets},
     ops::{Error, error::Code, fields::Fields},
+    proxies::Network,
     rules::{Action, Pattern, Rate, Rule, Rules},
 };
 
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) demo: bool,
     pub(crate) namespaces: Vec<String>,
     pub(crate) allowed_origins: Vec<String>,
+    pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) drain: Duration,
     pub(crate) log: Log,
     pub(crate) redis: Option<Redis>,
@@ -83,6 +85,11 @@ pub(crate) struct HookSettings {
 /// What peers may use at most.
 #[derive(Debug)]
 pub(crate) struct Limits {
+    pub(crate) connections: Option<usize>,
+    /// Of one socket.
+    pub(crate) events: Option<Rate>,
+    /// Of the bytes of one socket's events.
+    pub(crate) bytes: Option<Rate>,
     pub(crate) message_bytes: usize,
     pub(crate) api_body_bytes: usize,
     pub(crate) api_operations: usize,
@@ -196,6 +203,7 @@ fn read(layers: &Layers) -> Result<Config, Error> {
         demo: demo.unwrap_or(tokens.is_none() && hooks.connect.is_none() && rules.is_empty()),
         namespaces: fields.list("namespaces", namespace)?.unwrap_or_default(),
         allowed_origins: fields.list("allowed_origins", origin)?.unwrap_or_default(),
+        trusted_proxies: fields.list("trusted_proxies", network)?.unwrap_or_default(),
         drain: Duration::from_secs(fields.need("drain_seconds", Fields::number)?),
         log: fields.need("log", |fields, name| fields.with(name, log))?,
         redis: fields.with("redis", redis)?.flatten(),
@@ -233,6 +241,10 @@ fn namespace(value: Json) -> Result<String, Error> {
         true => Ok(name),
         false => Err(Error::new(Code::InvalidField, "must begin with a slash")),
     }
+}
+
+fn network(value: Json) -> Result<Network, Error> {
+    Network::new(&crate::ops::fields::text(value)?).map_err(|why| Error::new(Code::InvalidField, why))
 }
 
 fn origin(value: Json) -> Result<String, Error> {
@@ -285,17 +297,18 @@ fn redis(value: Json) -> Result<Option<Redis>, Error> {
 
 fn limits(value: Json) -> Result<Limits, Error> {
     let mut fields = Fields::of(value)?;
-    let mut size = |name: &'static str| {
-        let number = fields.need(name, Fields::number)?;
-        match usize::try_from(number) {
-            Ok(number @ 1..) => Ok(number),
-            _ => Err(Error::of(Code::InvalidField, name, "must be at least 1")),
-        }
+    let size = |number: u64, name: &'static str| match usize::try_from(number) {
+        Ok(number @ 1..) => Ok(number),
+        _ => Err(Error::of(Code::InvalidField, name, "must be at least 1")),
     };
+    let needed = |fields: &mut Fields, name: &'static str| size(fields.need(name, Fields::number)?, name);
     let limits = Limits {
-        message_bytes: size("message_bytes")?,
-        api_body_bytes: size("api_body_bytes")?,
-        api_operations: size("api_operations")?,
+        connections: fields.number("connections")?.map(|number| size(number, "connections")).transpose()?,
+        events: fields.with("events_per_second", rate)?,
+        bytes: fields.with("bytes_per_second", rate)?,
+        message_bytes: needed(&mut fields, "message_bytes")?,
+        api_body_bytes: needed(&mut fields, "api_body_bytes")?,
+        api_operations: needed(&mut fields, "api_operations")?,
     };
     fields.finish()?;
     Ok(limits)
@@ -452,6 +465,11 @@ fn pattern(value: Json) -> Result<Pattern, Error> {
     crate::ops::fields::text(value).map(|text| Pattern::new(&text))
 }
 
+fn rate(value: Json) -> Result<Rate, Error> {
+    let rate = value.as_u64().and_then(|rate| u32::try_from(rate).ok()).and_then(Rate::per_second);
+    rate.ok_or_else(|| Error::new(Code::InvalidField, "must be a whole number, at least 1"))
+}
+
 fn rule(value: Json) -> Result<Rule, Error> {
     let mut fields = Fields::of(value)?;
     let namespace = fields.with("namespace", namespace)?.unwrap_or_else(|| "/".to_owned());
@@ -469,13 +487,7 @@ fn rule(value: Json) -> Result<Rule, Error> {
         ("relay", None) => Action::Relay,
         (_, None) => Action::Drop,
     };
-    let rate = fields.with("events_per_second", |value| {
-        value
-            .as_u64()
-            .and_then(|rate| u32::try_from(rate).ok())
-            .and_then(Rate::per_second)
-            .ok_or_else(|| Error::new(Code::InvalidField, "must be a whole number, at least 1"))
-    })?;
+    let rate = fields.with("events_per_second", rate)?;
     let max_bytes = fields.number("max_bytes")?.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     let rooms = fields.list("rooms", pattern)?;
     fields.finish()?;

@@ -31,7 +31,7 @@ const fn setting(path: &'static str, kind: Kind, default: &'static str, help: &'
 use Kind::{Flag, List, Number, Text};
 
 /// All of them, tables together.
-pub(super) const SETTINGS: [Setting; 25] = [
+pub(super) const SETTINGS: [Setting; 29] = [
     setting(
         "listen",
         Text,
@@ -70,6 +70,12 @@ pub(super) const SETTINGS: [Setting; 25] = [
         "Rooms that clients may enter and leave by themselves, with * for any text",
     ),
     setting(
+        "trusted_proxies",
+        List,
+        "[]",
+        "Proxies whose X-Forwarded-For is believed: addresses or networks such as 10.0.0.0/8",
+    ),
+    setting(
         "drain_seconds",
         Number,
         "10",
@@ -95,6 +101,14 @@ pub(super) const SETTINGS: [Setting; 25] = [
         "\"socket.io\"",
         "What the names of their channels begin with; the `key` of Node's adapters",
     ),
+    setting("limits.connections", Number, "", "The most clients at once; without it there is no limit"),
+    setting(
+        "limits.events_per_second",
+        Number,
+        "",
+        "The most events of one socket in a second, whatever they are",
+    ),
+    setting("limits.bytes_per_second", Number, "", "The most bytes of events of one socket in a second"),
     setting("limits.message_bytes", Number, "1000000", "The most bytes of one message of a client"),
     setting("limits.api_body_bytes", Number, "4000000", "The most bytes of one request to the API"),
     setting("limits.api_operations", Number, "1000", "The most operations of one request to the API"),

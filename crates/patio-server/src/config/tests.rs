@@ -198,3 +198,19 @@ fn insecure_is_a_choice() {
         assert!(!is_loopback(listen), "{listen}");
     }
 }
+
+#[test]
+fn what_the_documents_show_is_right() {
+    let blocks = |document: &str| -> Vec<String> {
+        let parts = document.split("```toml\n").skip(1);
+        parts.filter_map(|part| part.split_once("```").map(|(block, _)| block.to_owned())).collect()
+    };
+    let secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let documents = [include_str!("../../../../docs/server.md"), include_str!("../../../../docs/hooks.md")];
+    let shown: Vec<_> = documents.iter().flat_map(|document| blocks(document)).collect();
+    assert_eq!(shown.len(), 3);
+    for block in shown {
+        read(&block.replace("whsec_…", secret), &[], &[])
+            .unwrap_or_else(|invalid| panic!("{invalid}\n{block}"));
+    }
+}

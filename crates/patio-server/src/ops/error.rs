@@ -108,6 +108,33 @@ impl std::error::Error for Error {}
 mod tests {
     use super::*;
 
+    /// Programs rely on them.
+    #[test]
+    fn every_code_is_documented_with_its_status() {
+        let documented = include_str!("../../../../docs/api.md");
+        for code in [
+            Code::InvalidJson,
+            Code::UnknownOp,
+            Code::UnknownField,
+            Code::MissingField,
+            Code::InvalidField,
+            Code::ReservedRoom,
+            Code::ReservedEvent,
+            Code::UnknownNamespace,
+            Code::TooManyOperations,
+            Code::PayloadTooLarge,
+            Code::Unauthorized,
+            Code::Forbidden,
+            Code::NotFound,
+            Code::MethodNotAllowed,
+            Code::Unavailable,
+        ] {
+            let word = serde_json::to_value(code).unwrap();
+            let row = format!("| `{}` | {} |", word.as_str().unwrap(), code.status());
+            assert!(documented.contains(&row), "{row}");
+        }
+    }
+
     #[test]
     fn says_where_it_is() {
         assert_eq!(serde_json::to_value(Code::TooManyOperations).unwrap(), "too_many_operations");

@@ -129,5 +129,5 @@ export async function start(program, flags = [], configuration = CONFIGURATION) 
     const { stdout } = await run(program, [name, "--config", file, ...words]);
     return stdout.trim();
   };
-  return { url, api, post, end, log, printed, command, ended: () => once(child, "exit") };
+  return { url, pid: child.pid, api, post, end, log, printed, command, ended: () => once(child, "exit") };
 }

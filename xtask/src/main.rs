@@ -16,6 +16,7 @@ mod needs;
 mod page;
 mod process;
 mod python2;
+mod python3;
 mod session;
 mod spdx;
 mod test;

@@ -1,13 +1,14 @@
 //! `cargo xtask test`: a list of suites, and what they need: programs, npm packages, and one build with one set of
 //! features.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
 use crate::{
     autobahn, fuzz, instructions,
     needs::{self, Need},
     page,
     python2::Python2,
+    python3::Python3,
     session::{Counting, Session, Step},
     valkey,
     workspace::Workspace,
@@ -38,7 +39,7 @@ const fn suite(
     Suite { name, needs, needs_build: true, run }
 }
 
-const SUITES: [Suite; 14] = [
+const SUITES: [Suite; 15] = [
     suite("cargo test", &[Need::Redis], cargo_test),
     suite("e2e in Node", SCRIPT, |name, workspace, session| e2e(name, "run.mjs", workspace, session)),
     suite("mixed clusters", &[Need::Node, Need::Npm, Need::Redis], clusters),
@@ -47,6 +48,7 @@ const SUITES: [Suite; 14] = [
         let program = workspace.program("patio").display().to_string();
         node(name, "standalone/run.mjs", &program, workspace, session);
     }),
+    suite("example backends", SCRIPT, backends),
     suite("e2e in Chromium", BROWSER, |name, workspace, session| {
         e2e(name, "browser.mjs", workspace, session)
     }),
@@ -92,17 +94,25 @@ pub(crate) fn test(workspace: &Workspace, session: &mut Session) {
     }
 }
 
-/// The packages of the lock file in `e2e/`, unless they are there already.
+/// The packages of the lock file in `e2e/`.
 fn npm(workspace: &Workspace, session: &mut Session) -> bool {
-    let modified = |file: &Path| fs::metadata(file).and_then(|file| file.modified()).ok();
-    let installed = modified(&workspace.path("e2e/node_modules/.package-lock.json"));
-    if installed.is_some() && installed > modified(&workspace.path("e2e/package-lock.json")) {
+    packages_of("npm packages", "e2e", workspace, session)
+}
+
+/// The packages of the lock file in a folder, unless they are there already.
+fn packages_of(name: &'static str, folder: &str, workspace: &Workspace, session: &mut Session) -> bool {
+    let modified = |file: &str| {
+        let file = workspace.path(folder).join(file);
+        fs::metadata(file).and_then(|file| file.modified()).ok()
+    };
+    let installed = modified("node_modules/.package-lock.json");
+    if installed.is_some() && installed > modified("package-lock.json") {
         return true;
     }
-    let mut command = workspace.command("npm", "e2e");
+    let mut command = workspace.command("npm", folder);
     command.arg("ci");
     let (limit, counting) = (minutes(10), Counting::Setup);
-    session.step(Step { name: "npm packages", commands: vec![command], limit, counting })
+    session.step(Step { name, commands: vec![command], limit, counting })
 }
 
 /// All tests and programs.
@@ -153,6 +163,25 @@ fn clusters(name: &'static str, workspace: &Workspace, session: &mut Session) {
         Err(why) => session.skip(emitter, why),
     }
     let (limit, counting) = (minutes(10), Counting::Script);
+    session.step(Step { name, commands: vec![command], limit, counting });
+}
+
+/// The backends of `examples/backends`, with the server that they are for.
+fn backends(name: &'static str, workspace: &Workspace, session: &mut Session) {
+    let folder = "examples/backends/express";
+    if !packages_of("Express", folder, workspace, session) {
+        return session.skip(name, "the packages of Express are missing");
+    }
+    let mut command =
+        script("standalone/backends.mjs", &workspace.program("patio").display().to_string(), workspace);
+    let list = workspace.path("examples/backends/fastapi/requirements.txt");
+    match Python3::provide_list("FastAPI", &list, "fastapi", workspace, session) {
+        Some(python) => {
+            command.env("PYTHONPATH", &python.packages).args(["--python", python.program]);
+        }
+        None => session.skip("FastAPI", "Python 3 with pip is missing, or its packages are"),
+    }
+    let (limit, counting) = (minutes(5), Counting::Script);
     session.step(Step { name, commands: vec![command], limit, counting });
 }
 

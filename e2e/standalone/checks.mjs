@@ -1,6 +1,9 @@
 // What the standalone server promises to a backend and to clients, by the official client. `at` has two servers, or twice
 // the same one: what is asked of the first must reach clients of the second.
 
+import { generateKeyPairSync, sign } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { io } from "socket.io-client-4";
 import { ok, same, within } from "../peer.mjs";
 import { ADMIN_KEY, inSeconds, KEY, token } from "./server.mjs";
@@ -259,6 +262,35 @@ export const checks = {
     same(body, { ready: true, reason: null }, "readiness");
   },
 };
+
+/** Keys that are published, and replaced by others. */
+export async function published(begin) {
+  const [rsa, next] = [1, 2].map(() => generateKeyPairSync("rsa", { modulusLength: 2048 }));
+  const ec = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const jwk = ({ publicKey }, more) => ({ ...publicKey.export({ format: "jwk" }), use: "sig", ...more });
+  let [keys, asked] = [[jwk(rsa, { kid: "one", alg: "RS256" }), jwk(ec, { kid: "ec" })], 0];
+  const provider = createServer((_, response) => {
+    asked++;
+    response.end(JSON.stringify({ keys }));
+  }).listen(0, "127.0.0.1");
+  await once(provider, "listening");
+  const server = await begin(`http://127.0.0.1:${provider.address().port}/keys`);
+  const signed = ({ privateKey }, kid, alg = "RS256") => {
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const message = `${part({ alg, kid })}.${part({ sub: "1", exp: inSeconds(60) })}`;
+    const key = alg === "ES256" ? { key: privateKey, dsaEncoding: "ieee-p1363" } : privateKey;
+    return { auth: { token: `${message}.${sign("sha256", message, key).toString("base64url")}` } };
+  };
+  same(asked, 0, "how often they were asked for before");
+  same(await refused(server, signed(rsa, "one")), "connected", "by RSA");
+  same(await refused(server, signed(ec, "ec", "ES256")), "connected", "by an elliptic curve");
+  same(await refused(server, signed(next, "one")), "token_key", "by another key of that name");
+  const before = asked;
+  for (let n = 0; n < 5; n++) same(await refused(server, signed(next, "two")), "token_key", "by an unknown key");
+  same(asked, before, "how often they were asked for again, within the pause");
+  await server.end("SIGKILL");
+  provider.close();
+}
 
 /** With an address of their own, backends are heard nowhere else, and Prometheus needs no key. */
 export async function internal(server) {

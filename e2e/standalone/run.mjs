@@ -9,9 +9,9 @@ import { io } from "socket.io-client-4";
 import { startRedis } from "../cluster/servers.mjs";
 import { same, within } from "../peer.mjs";
 import { SECRET, startBackend } from "./backend.mjs";
-import { checks, commandLine, ending, internal, together } from "./checks.mjs";
+import { checks, commandLine, ending, internal, published, together } from "./checks.mjs";
 import { hooks, toldAll } from "./hooks.mjs";
-import { start, token, withBackend } from "./server.mjs";
+import { start, token, withBackend, withProvider } from "./server.mjs";
 
 const require = createRequire(import.meta.url);
 const { values: flags } = parseArgs({
@@ -64,6 +64,8 @@ await alone.end("SIGKILL");
 const inside = await start(flags.server, ["--internal-listen", "127.0.0.1:0"]);
 await attempt("an address for backends", () => internal(inside));
 await inside.end("SIGKILL");
+
+await attempt("keys that are published", () => published((url) => start(flags.server, [], withProvider(url))));
 
 const backend = await startBackend();
 const server = await start(flags.server, [], withBackend(backend.url, SECRET));

@@ -55,6 +55,17 @@ event = "typing"
 action = "relay"
 `;
 
+/** Where whoever an identity provider has signed for is let in. */
+export const withProvider = (url) => `
+listen = "127.0.0.1:0"
+[[auth.jwt.keys]]
+algorithm = "RS256"
+jwks_url = "${url}"
+[[auth.jwt.keys]]
+algorithm = "ES256"
+jwks_url = "${url}"
+`;
+
 const CONFIGURATION = `
 listen = "127.0.0.1:0"
 namespaces = ["/", "/admin"]

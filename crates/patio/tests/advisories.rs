@@ -32,7 +32,9 @@ use patio::{
     extract::Args,
 };
 use patio_proto::ws::{self, handshake::Key};
-use support::{Engine, Http, Net, Server, V3, V4, WsClient, soon, target};
+#[cfg(feature = "deflate")]
+use support::Engine;
+use support::{Http, Net, Server, V3, V4, WsClient, soon, target};
 use tokio::task::yield_now;
 
 const POLLING: &str = "EIO=4&transport=polling";

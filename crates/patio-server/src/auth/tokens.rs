@@ -8,7 +8,7 @@ use jsonwebtoken::{
 use patio::{Refusal, Room};
 use serde_json::{Map, Value as Json, json};
 
-use super::provider;
+use super::{jwks::Jwks, provider};
 use crate::ops::{Error, error::Code, fields::Fields, rooms};
 
 /// How far clocks may differ, in seconds.
@@ -96,6 +96,24 @@ impl Key {
     }
 }
 
+impl Key {
+    /// One that is published.
+    pub(super) fn published(algorithm: Algorithm, kid: Option<String>, key: DecodingKey) -> Self {
+        Self { algorithm, kid, key }
+    }
+}
+
+/// The algorithms that tokens may be signed with.
+pub(crate) fn algorithm(name: &str) -> Result<Algorithm, String> {
+    match name {
+        "HS256" => Ok(Algorithm::HS256),
+        "RS256" => Ok(Algorithm::RS256),
+        "ES256" => Ok(Algorithm::ES256),
+        "EdDSA" => Ok(Algorithm::EdDSA),
+        other => Err(format!("{other} is not one of HS256, RS256, ES256, EdDSA")),
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key")
@@ -109,6 +127,7 @@ impl fmt::Debug for Key {
 #[derive(Clone, Debug)]
 pub(crate) struct Tokens {
     keys: Vec<Key>,
+    published: Vec<Jwks>,
     audience: Option<String>,
     issuer: Option<String>,
 }
@@ -127,9 +146,14 @@ pub(crate) struct Signing {
 }
 
 impl Tokens {
-    pub(crate) fn new(keys: Vec<Key>, audience: Option<String>, issuer: Option<String>) -> Self {
+    pub(crate) fn new(
+        keys: Vec<Key>,
+        published: Vec<Jwks>,
+        audience: Option<String>,
+        issuer: Option<String>,
+    ) -> Self {
         provider::install();
-        Self { keys, audience, issuer }
+        Self { keys, published, audience, issuer }
     }
 
     /// The first secret that tokens can be signed with. None: there are only public keys.
@@ -146,8 +170,8 @@ impl Tokens {
     }
 
     /// What a token says of who may connect.
-    pub(crate) fn read(&self, token: &str) -> Result<Claims, Denial> {
-        let said = self.verify(token)?;
+    pub(crate) async fn read(&self, token: &str) -> Result<Claims, Denial> {
+        let said = self.verify(token).await?;
         // A token for a room is given to clients for one purpose: it is no login.
         if said.get("room").is_some() {
             return Err(Denial::new("token_claims", "the token is for a room"));
@@ -156,8 +180,8 @@ impl Tokens {
     }
 
     /// Whether a token lets this user enter a room: it says `room` and `sub`.
-    pub(crate) fn opens(&self, token: &str, room: &str, user: Option<&str>) -> Result<(), Denial> {
-        let said = self.verify(token)?;
+    pub(crate) async fn opens(&self, token: &str, room: &str, user: Option<&str>) -> Result<(), Denial> {
+        let said = self.verify(token).await?;
         let is_said = |claim: &str, expected: Option<&str>| said[claim].as_str() == expected;
         match (is_said("room", Some(room)), is_said("sub", user)) {
             (true, true) => Ok(()),
@@ -167,21 +191,25 @@ impl Tokens {
     }
 
     /// What a token says, if one of the keys has signed it and it is for now and for here.
-    fn verify(&self, token: &str) -> Result<Json, Denial> {
+    async fn verify(&self, token: &str) -> Result<Json, Denial> {
         if token.len() > MAX_TOKEN {
             return Err(Denial::new("token_invalid", "the token is too long"));
         }
         let header = decode_header(token)
             .map_err(|_| Denial::new("token_invalid", "the token is none that can be read"))?;
-        let fits = |key: &&Key| {
-            key.algorithm == header.alg
-                && (key.kid.is_none() || header.kid.is_none() || key.kid == header.kid)
-        };
+        let mut keys = self.fitting(&header);
+        if keys.is_empty() {
+            // It may have been signed with a key that was published a moment ago.
+            for published in self.published.iter().filter(|published| published.algorithm() == header.alg) {
+                published.refresh().await;
+            }
+            keys = self.fitting(&header);
+        }
         let mut denial = Denial::new(
             "token_key",
             "the token was signed with a key or an algorithm that does not count here",
         );
-        for key in self.keys.iter().filter(fits) {
+        for key in keys {
             match decode::<Json>(token, &key.key, &self.validation(key.algorithm)) {
                 Ok(token) => return Ok(token.claims),
                 // Another key may have signed it.
@@ -190,6 +218,16 @@ impl Tokens {
             }
         }
         Err(denial)
+    }
+
+    /// The keys that may have signed a token with this head.
+    fn fitting(&self, header: &Header) -> Vec<Key> {
+        let fits = |key: &Key| {
+            key.algorithm == header.alg
+                && (key.kid.is_none() || header.kid.is_none() || key.kid == header.kid)
+        };
+        let published = self.published.iter().flat_map(Jwks::keys);
+        self.keys.iter().cloned().chain(published).filter(fits).collect()
     }
 
     fn validation(&self, algorithm: Algorithm) -> Validation {
@@ -268,10 +306,15 @@ mod tests {
         signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
     };
 
+    /// Where nothing is fetched, nothing waits.
+    fn now<T>(ready: impl Future<Output = T>) -> T {
+        futures_util::FutureExt::now_or_never(ready).unwrap()
+    }
+
     const SECRET: &[u8] = b"a secret that has thirty-two bytes";
 
     fn tokens() -> Tokens {
-        Tokens::new(vec![Key::new("HS256", Some("k1".into()), SECRET).unwrap()], None, None)
+        Tokens::new(vec![Key::new("HS256", Some("k1".into()), SECRET).unwrap()], vec![], None, None)
     }
 
     fn signed(header: &Header, claims: &Json) -> String {
@@ -299,13 +342,13 @@ mod tests {
     #[test]
     fn what_a_token_says_is_read() {
         let said = json!({ "sub": "42", "exp": 4_000_000_000u64, "rooms": ["team:7"], "nsp": "/", "data": { "a": 1 }, "iat": 1 });
-        let claims = tokens().read(&hs256(&said)).unwrap();
+        let claims = now(tokens().read(&hs256(&said))).unwrap();
         let data = json!({ "a": 1 }).as_object().unwrap().clone();
         let (rooms, namespaces) = (vec!["team:7".into()], Some(vec!["/".to_owned()]));
         let expected =
             Claims { user: Some("42".into()), expires_at: Some(4_000_000_000), rooms, namespaces, data };
         assert_eq!(claims, expected);
-        assert_eq!(tokens().read(&hs256(&json!({}))).unwrap(), Claims::default());
+        assert_eq!(now(tokens().read(&hs256(&json!({})))).unwrap(), Claims::default());
     }
 
     #[test]
@@ -314,7 +357,7 @@ mod tests {
         let named =
             |kid: &str| signed(&Header { kid: Some(kid.to_owned()), ..Header::default() }, &json!({}));
         let none = token(&json!({ "alg": "none", "typ": "JWT" }), &json!({}), |_| Vec::new());
-        assert!(tokens().read(&named("k1")).is_ok());
+        assert!(now(tokens().read(&named("k1"))).is_ok());
         for (token, code, message) in [
             (String::new(), "token_invalid", ""),
             ("a.b.c".to_owned(), "token_invalid", ""),
@@ -332,7 +375,7 @@ mod tests {
             (said(json!({ "nsp": ["/", 1] })), "token_claims", "nsp[1]: must be text, not a number"),
             (said(json!({ "data": [] })), "token_claims", "data: must be an object, not a list"),
         ] {
-            let denial = tokens().read(&token).unwrap_err();
+            let denial = now(tokens().read(&token)).unwrap_err();
             assert_eq!(denial.code, code, "{token}: {denial:?}");
             assert!(denial.message.starts_with(message), "{denial:?}");
         }
@@ -341,7 +384,7 @@ mod tests {
     #[test]
     fn audience_and_issuer_count_if_they_are_set() {
         let key = || vec![Key::new("HS256", None, SECRET).unwrap()];
-        let tokens = Tokens::new(key(), Some("chat".into()), Some("me".into()));
+        let tokens = Tokens::new(key(), vec![], Some("chat".into()), Some("me".into()));
         for (claims, expected) in [
             (json!({ "aud": "chat", "iss": "me" }), None),
             (json!({ "aud": ["x", "chat"], "iss": "me" }), None),
@@ -350,11 +393,11 @@ mod tests {
             (json!({ "iss": "me" }), Some("token_claims")),
             (json!({ "aud": "chat" }), Some("token_claims")),
         ] {
-            let code = tokens.read(&hs256(&claims)).err().map(|denial| denial.code);
+            let code = now(tokens.read(&hs256(&claims))).err().map(|denial| denial.code);
             assert_eq!(code, expected, "{claims}");
         }
         // Without them, who a token is for does not matter.
-        assert!(Tokens::new(key(), None, None).read(&hs256(&json!({ "aud": "x" }))).is_ok());
+        assert!(now(Tokens::new(key(), vec![], None, None).read(&hs256(&json!({ "aud": "x" })))).is_ok());
     }
 
     #[test]
@@ -362,7 +405,7 @@ mod tests {
         let said = |claims: Json| hs256(&claims);
         let right = said(json!({ "room": "team:7", "sub": "42" }));
         let code =
-            |token: &str, room, user| tokens().opens(token, room, user).err().map(|denial| denial.code);
+            |token: &str, room, user| now(tokens().opens(token, room, user)).err().map(|denial| denial.code);
         assert_eq!(code(&right, "team:7", Some("42")), None);
         assert_eq!(code(&right, "team:8", Some("42")), Some("token_room"));
         assert_eq!(code(&right, "team:7", Some("43")), Some("token_user"));
@@ -373,7 +416,7 @@ mod tests {
             Some("token_expired")
         );
         assert_eq!(code(&said(json!({ "sub": "42" })), "team:7", Some("42")), Some("token_room"));
-        assert_eq!(tokens().read(&right).unwrap_err().code, "token_claims", "it is no login");
+        assert_eq!(now(tokens().read(&right)).unwrap_err().code, "token_claims", "it is no login");
     }
 
     /// The mistake that tokens are famous for: what everybody knows taken for a secret.
@@ -386,15 +429,15 @@ mod tests {
         // The key behind the head of its kind, RFC 8410.
         let head = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
         let public = pem(&[&head, ed.public_key().as_ref()].concat());
-        let tokens = Tokens::new(vec![Key::new("EdDSA", None, &public).unwrap()], None, None);
+        let tokens = Tokens::new(vec![Key::new("EdDSA", None, &public).unwrap()], vec![], None, None);
         let claims = json!({ "sub": "1" });
         let right = token(&json!({ "alg": "EdDSA" }), &claims, |message| ed.sign(message).as_ref().to_vec());
-        assert_eq!(tokens.read(&right).unwrap().user.as_deref(), Some("1"));
+        assert_eq!(now(tokens.read(&right)).unwrap().user.as_deref(), Some("1"));
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &public);
         let forged = token(&json!({ "alg": "HS256" }), &claims, |message| {
             ring::hmac::sign(&key, message).as_ref().to_vec()
         });
-        assert_eq!(tokens.read(&forged).unwrap_err().code, "token_key");
+        assert_eq!(now(tokens.read(&forged)).unwrap_err().code, "token_key");
         for (algorithm, material, expected) in [
             ("HS256", &public[..], "is a key in PEM, which is no secret"),
             ("HS256", b"short", "is shorter than 32 bytes"),
@@ -419,13 +462,13 @@ mod tests {
             0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
         ];
         let public = pem(&[&head, pair.public_key().as_ref()].concat());
-        let tokens = Tokens::new(vec![Key::new("ES256", None, &public).unwrap()], None, None);
+        let tokens = Tokens::new(vec![Key::new("ES256", None, &public).unwrap()], vec![], None, None);
         let sign = |message: &[u8]| pair.sign(&random, message).unwrap().as_ref().to_vec();
         let right = token(&json!({ "alg": "ES256" }), &json!({ "sub": "1" }), sign);
-        assert!(tokens.read(&right).is_ok());
+        assert!(now(tokens.read(&right)).is_ok());
         let (head, signature) = right.rsplit_once('.').unwrap();
         let other = token(&json!({ "alg": "ES256" }), &json!({ "sub": "2" }), |_| Vec::new());
         let swapped = format!("{}.{signature}", other.rsplit_once('.').unwrap().0);
-        assert_eq!(tokens.read(&swapped).unwrap_err().code, "token_key", "{head}");
+        assert_eq!(now(tokens.read(&swapped)).unwrap_err().code, "token_key", "{head}");
     }
 }

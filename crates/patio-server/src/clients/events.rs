@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use patio::{
-    Room, Socket, Value,
+    Payload, Room, Socket, Value,
     extract::{Ack, Args, Event, RawData},
 };
 use serde_json::{Value as Json, json};
@@ -44,7 +44,7 @@ enum Outcome {
     Called(HookUrl),
 }
 
-pub(super) fn arrived(
+pub(super) async fn arrived(
     clients: &Arc<Clients>,
     socket: &Socket,
     Event(event): Event,
@@ -52,18 +52,7 @@ pub(super) fn arrived(
     RawData(payload): RawData,
 ) {
     let size = payload.size();
-    let values = payload.values().map_err(|error| Denial::new("invalid_arguments", error.to_string()));
-    let outcome = values.and_then(|mut values| {
-        let (events, bytes) = clients.rates;
-        is_within(socket, Of::Events, events, 1)?;
-        is_within(socket, Of::Bytes, bytes, size)?;
-        values.drain(..values.len().min(1));
-        let outcome = match event.strip_prefix(OWN_EVENTS) {
-            Some(request) => Outcome::Answered(own(clients, socket, request, &values)?),
-            None => by_rule(clients, socket, &event, &values, size)?,
-        };
-        Ok((outcome, values))
-    });
+    let outcome = outcome(clients, socket, &event, &payload, size).await;
     match outcome {
         Ok((Outcome::Answered(answer), _)) => reply(ack, &answer),
         Ok((Outcome::Called(url), values)) => call(clients, socket, url, &event, &values, ack),
@@ -72,6 +61,27 @@ pub(super) fn arrived(
             reply(ack, &denial.to_json());
         }
     }
+}
+
+/// What becomes of it, and its arguments. Only requests to this server may have to wait: everything else is decided at once,
+/// in the order in which it came.
+async fn outcome(
+    clients: &Clients,
+    socket: &Socket,
+    event: &str,
+    payload: &Payload,
+    size: usize,
+) -> Result<(Outcome, Vec<Value>), Denial> {
+    let mut values = payload.values().map_err(|error| Denial::new("invalid_arguments", error.to_string()))?;
+    let (events, bytes) = clients.rates;
+    is_within(socket, Of::Events, events, 1)?;
+    is_within(socket, Of::Bytes, bytes, size)?;
+    values.drain(..values.len().min(1));
+    let outcome = match event.strip_prefix(OWN_EVENTS) {
+        Some(request) => Outcome::Answered(own(clients, socket, request, &values).await?),
+        None => by_rule(clients, socket, event, &values, size)?,
+    };
+    Ok((outcome, values))
 }
 
 fn reply(ack: Ack, answer: &Json) {
@@ -131,7 +141,7 @@ fn failed(error: &HookError) -> Denial {
 }
 
 /// Requests to this server.
-fn own(clients: &Clients, socket: &Socket, request: &str, arguments: &[Value]) -> Result<Json, Denial> {
+async fn own(clients: &Clients, socket: &Socket, request: &str, arguments: &[Value]) -> Result<Json, Denial> {
     let first = |member: &str| {
         let first = arguments.first();
         let text = first.and_then(|first| first.as_str().or_else(|| first.get(member)?.as_str()));
@@ -144,14 +154,14 @@ fn own(clients: &Clients, socket: &Socket, request: &str, arguments: &[Value]) -
             let room = first("room")?;
             let token = arguments.first().and_then(|first| first.get("token")?.as_str());
             let room = match token {
-                Some(token) => by_token(clients, socket, room, token)?,
+                Some(token) => by_token(clients, socket, room, token).await?,
                 None => public(clients, room)?,
             };
             drop(socket.join(room));
         }
         "leave" => socket.leave(public(clients, first("room")?)?),
         "refresh" => {
-            let expires_at = gate::refresh(clients, socket, first("token")?)?;
+            let expires_at = gate::refresh(clients, socket, first("token")?).await?;
             return Ok(json!({ "ok": true, "expires_at": expires_at }));
         }
         _ => return Err(Denial::new("no_rule", "there is no such request")),
@@ -169,11 +179,11 @@ fn public(clients: &Clients, room: &str) -> Result<Room, Denial> {
 }
 
 /// A room that the backend has let this client enter, by a token.
-fn by_token(clients: &Clients, socket: &Socket, room: &str, token: &str) -> Result<Room, Denial> {
+async fn by_token(clients: &Clients, socket: &Socket, room: &str, token: &str) -> Result<Room, Denial> {
     rooms::check_open(room).map_err(|error| Denial::new("reserved_room", error.to_string()))?;
     let tokens =
         clients.tokens.as_ref().ok_or_else(|| Denial::new("token_key", "there are no tokens here"))?;
-    tokens.opens(token, room, gate::user_of(socket).as_deref())?;
+    tokens.opens(token, room, gate::user_of(socket).as_deref()).await?;
     Ok(Room::from(room))
 }
 

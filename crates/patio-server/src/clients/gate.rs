@@ -30,7 +30,7 @@ pub(super) async fn admit(
     auth: Option<Auth<Json>>,
 ) -> Result<(), Refusal> {
     let auth = auth.map(|Auth(auth)| auth).unwrap_or_default();
-    let claims = by_token(clients, socket, &auth)?;
+    let claims = by_token(clients, socket, &auth).await?;
     let admission = match &clients.connect {
         Some(hook) => by_hook(clients, hook, socket, auth, claims).await?,
         None => Admission { claims, ops: Vec::new() },
@@ -39,12 +39,12 @@ pub(super) async fn admit(
     Ok(())
 }
 
-fn by_token(clients: &Clients, socket: &Socket, auth: &Json) -> Result<Claims, Denial> {
+async fn by_token(clients: &Clients, socket: &Socket, auth: &Json) -> Result<Claims, Denial> {
     let Some(tokens) = &clients.tokens else { return Ok(Claims::default()) };
     let token = auth["token"].as_str();
     let token =
         token.ok_or_else(|| Denial::new("token_missing", "a token must be sent as `auth: { token }`"))?;
-    let claims = tokens.read(token)?;
+    let claims = tokens.read(token).await?;
     match claims.is_for(socket.namespace()) {
         true => Ok(claims),
         false => Err(Denial::new("token_namespace", "the token is not for this namespace")),
@@ -117,11 +117,11 @@ pub(super) fn user_of(socket: &Socket) -> Option<String> {
 }
 
 /// A new token for a connection that is to go on: it must be of the same user.
-pub(super) fn refresh(clients: &Clients, socket: &Socket, token: &str) -> Result<Option<u64>, Denial> {
+pub(super) async fn refresh(clients: &Clients, socket: &Socket, token: &str) -> Result<Option<u64>, Denial> {
     let Some(tokens) = &clients.tokens else {
         return Err(Denial::new("token_key", "there are no tokens here"));
     };
-    let claims = tokens.read(token)?;
+    let claims = tokens.read(token).await?;
     if claims.user != user_of(socket) {
         return Err(Denial::new("token_user", "the token is of another user"));
     }

@@ -101,7 +101,7 @@ pub(crate) fn namespace(clients: &Arc<Clients>) -> Namespace {
         .middleware(async move |socket: Socket, auth| gate::admit(&at_gate, &socket, auth).await)
         .on_connect(async move |socket: Socket| gate::enter(&at_connect, &socket))
         .fallback(async move |socket: Socket, event, ack, payload| {
-            events::arrived(&at_event, &socket, event, ack, payload);
+            events::arrived(&at_event, &socket, event, ack, payload).await;
         })
         .on_disconnect(async move |socket: Socket, reason: DisconnectReason| at_end.left(&socket, reason))
 }

@@ -21,7 +21,10 @@ use self::{
 };
 use crate::{
     api::keys::{Key, Keys, Scope},
-    auth::tokens::{self, Tokens},
+    auth::{
+        jwks::Jwks,
+        tokens::{self, Tokens},
+    },
     clients::ConnectHook,
     hooks::{self, HookUrl, Secrets},
     ops::{Error, error::Code, fields::Fields},
@@ -363,13 +366,22 @@ fn read_auth(fields: &mut Fields, folder: &Path) -> Result<Option<Tokens>, Error
             let keys = fields.list("keys", |value| token_key(value, folder))?.unwrap_or_default();
             let (audience, issuer) = (fields.text("audience")?, fields.text("issuer")?);
             fields.finish()?;
-            match keys.is_empty() {
-                true if audience.is_some() || issuer.is_some() => {
-                    Err(Error::of(Code::MissingField, "keys", "are missing, so no token could count"))
-                }
-                true => Ok(None),
-                false => Ok(Some(Tokens::new(keys, audience, issuer))),
+            if keys.is_empty() {
+                return match audience.is_some() || issuer.is_some() {
+                    true => {
+                        Err(Error::of(Code::MissingField, "keys", "are missing, so no token could count"))
+                    }
+                    false => Ok(None),
+                };
             }
+            let (mut own, mut published) = (Vec::new(), Vec::new());
+            for key in keys {
+                match key {
+                    TokenKey::Own(key) => own.push(key),
+                    TokenKey::Published(keys) => published.push(keys),
+                }
+            }
+            Ok(Some(Tokens::new(own, published, audience, issuer)))
         })?;
         fields.finish()?;
         Ok(tokens.flatten())
@@ -377,15 +389,21 @@ fn read_auth(fields: &mut Fields, folder: &Path) -> Result<Option<Tokens>, Error
     Ok(fields.with("auth", read)?.flatten())
 }
 
-fn token_key(value: Json, folder: &Path) -> Result<tokens::Key, Error> {
+enum TokenKey {
+    Own(tokens::Key),
+    Published(Jwks),
+}
+
+fn token_key(value: Json, folder: &Path) -> Result<TokenKey, Error> {
     let mut fields = Fields::of(value)?;
     let algorithm = fields.need("algorithm", Fields::text)?;
     let kid = fields.text("kid")?;
-    let (secret, file) = (fields.text("secret")?, fields.text("file")?);
+    let (secret, file, jwks) =
+        (fields.text("secret")?, fields.text("file")?, fields.with("jwks_url", hook_url)?);
     fields.finish()?;
-    let (name, material) = match (secret, file) {
-        (Some(secret), None) => ("secret", secret.into_bytes()),
-        (None, Some(file)) => {
+    let (name, material) = match (secret, file, jwks) {
+        (Some(secret), None, None) => ("secret", secret.into_bytes()),
+        (None, Some(file), None) => {
             let path = folder.join(&file);
             let material = fs::read(&path).map_err(|error| {
                 Error::of(Code::InvalidField, "file", format!("{} cannot be read: {error}", path.display()))
@@ -393,15 +411,23 @@ fn token_key(value: Json, folder: &Path) -> Result<tokens::Key, Error> {
             // A line's end is no part of a secret.
             ("file", material.trim_ascii_end().to_vec())
         }
+        (None, None, Some(url)) => {
+            if algorithm == "HS256" {
+                return Err(Error::of(Code::InvalidField, "jwks_url", "cannot have a secret of HS256"));
+            }
+            let algorithm = tokens::algorithm(&algorithm)
+                .map_err(|why| Error::of(Code::InvalidField, "algorithm", why))?;
+            let jwks =
+                Jwks::new(algorithm, url).map_err(|why| Error::of(Code::InvalidField, "jwks_url", why));
+            return jwks.map(TokenKey::Published);
+        }
         _ => {
-            return Err(Error::of(
-                Code::MissingField,
-                "secret",
-                "either it or `file` must be there, and not both",
-            ));
+            let message = "exactly one of it, `file` and `jwks_url` must be there";
+            return Err(Error::of(Code::MissingField, "secret", message));
         }
     };
-    tokens::Key::new(&algorithm, kid, &material).map_err(|why| Error::of(Code::InvalidField, name, why))
+    let key = tokens::Key::new(&algorithm, kid, &material);
+    key.map(TokenKey::Own).map_err(|why| Error::of(Code::InvalidField, name, why))
 }
 
 fn read_hooks(value: Json) -> Result<HookSettings, Error> {
@@ -527,7 +553,7 @@ fn example(setting: &Setting) -> &'static str {
 /// What only the file can say.
 const LISTS: &str = r#"
 # Whose tokens count. Each key is good for its algorithm only: HS256 (a secret of at least 32 bytes, or a file with it),
-# RS256, ES256, EdDSA (a file with the public key in PEM).
+# RS256, ES256, EdDSA (a file with the public key in PEM, or `jwks_url`, where an identity provider publishes its keys).
 # [[auth.jwt.keys]]
 # algorithm = "HS256"
 # secret = "…"

@@ -138,7 +138,7 @@ fn what_is_wrong_is_named_with_its_place() {
         (
             "[[auth.jwt.keys]]\nalgorithm = \"HS256\"",
             &[],
-            "auth.jwt.keys[0].secret: either it or `file` must be there",
+            "auth.jwt.keys[0].secret: exactly one of it, `file` and `jwks_url` must be there",
         ),
         ("[[api_keys]]\nkey = \"short\"\nscopes = []", &[], "api_keys[0].key: is shorter than 16 bytes"),
         (

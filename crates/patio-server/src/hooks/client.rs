@@ -52,6 +52,10 @@ impl HookUrl {
         }
     }
 
+    pub(crate) fn as_url(&self) -> Url {
+        self.0.clone()
+    }
+
     /// The address, whose calls are limited together.
     fn origin(&self) -> String {
         self.0.origin().ascii_serialization()
@@ -225,7 +229,7 @@ impl Hooks {
         let Inner { client, settings, .. } = &*self.0;
         let timestamp = now();
         let mut request = client
-            .post(url.0.clone())
+            .post(url.as_url())
             .header("content-type", "application/json")
             .header("webhook-id", &message.id)
             .header("webhook-timestamp", timestamp);

@@ -79,6 +79,13 @@ export const checks = {
     same((await first.api("GET", "/api/count?nsp=/admin")).body.count, 0, "who is left");
   },
 
+  async "pages of strangers do not connect"([, second]) {
+    const from = (origin) => refused(second, { extraHeaders: { origin } });
+    ok((await from("https://evil.example")) !== "connected", "another page");
+    ok((await from("null")) !== "connected", "a page of nowhere");
+    same(await from(second.url), "connected", "its own");
+  },
+
   async "rooms, users and data come from the token"([first, second]) {
     const room = `room-${++users}`;
     const [a, b] = [await connect(first, { rooms: [room], data: { name: "Ann" } }), await connect(second, { rooms: [room] })];

@@ -17,6 +17,7 @@ mod health;
 mod hooks;
 mod metrics;
 mod ops;
+mod origins;
 mod page;
 mod proxies;
 mod rules;

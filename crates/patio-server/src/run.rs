@@ -2,6 +2,7 @@
 //! comes. The address to open goes to standard output; the log goes to standard error.
 
 use std::{
+    future::ready,
     io::{self, ErrorKind},
     net::SocketAddr,
     sync::{Arc, OnceLock},
@@ -11,6 +12,7 @@ use anyhow::{Context, anyhow};
 use axum::{
     Router,
     extract::Request,
+    http::request::Parts,
     middleware::{Next, from_fn},
     routing::get,
 };
@@ -30,6 +32,7 @@ use crate::{
     hooks::{Batches, Hooks},
     metrics::{self, Readers},
     ops::Operations,
+    origins::Origins,
     page,
     proxies::{self, Network},
 };
@@ -150,9 +153,16 @@ async fn server(config: &Config, clients: &Arc<Clients>) -> anyhow::Result<Serve
     if let Some(most) = config.limits.connections {
         builder = builder.max_connections(most);
     }
-    if !config.allowed_origins.is_empty() {
-        builder = builder.cors(cors(&config.allowed_origins));
-    }
+    builder = match &config.origins {
+        Origins::Any => builder.cors(Cors::any()),
+        Origins::These(origins) if origins.is_empty() => builder,
+        Origins::These(origins) => builder.cors(Cors::origins(origins)),
+    };
+    let origins = config.origins.clone();
+    builder = builder.allow_request(move |parts: &Parts| {
+        let allowed = origins.allow(&parts.headers);
+        ready(if allowed { Ok(()) } else { Err("pages of this origin may not connect".to_owned()) })
+    });
     builder = match config.demo {
         true => builder.namespace("/", chat::namespace()),
         false => {
@@ -178,13 +188,6 @@ async fn adapted(
             builder.adapter(Streams::builder(url).stream_name(prefix).channel_prefix(prefix).connect().await?)
         }
     })
-}
-
-fn cors(origins: &[String]) -> Cors {
-    match origins.iter().any(|origin| origin == "*") {
-        true => Cors::any(),
-        false => Cors::origins(origins),
-    }
 }
 
 /// What somebody sees who opens the address in a browser.

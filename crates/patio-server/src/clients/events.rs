@@ -140,6 +140,9 @@ fn failed(error: &HookError) -> Denial {
     }
 }
 
+/// The most rooms that a socket may be in by its own wish, with those that it was put into.
+const MAX_ROOMS: usize = 200;
+
 /// Requests to this server.
 async fn own(clients: &Clients, socket: &Socket, request: &str, arguments: &[Value]) -> Result<Json, Denial> {
     let first = |member: &str| {
@@ -157,6 +160,9 @@ async fn own(clients: &Clients, socket: &Socket, request: &str, arguments: &[Val
                 Some(token) => by_token(clients, socket, room, token).await?,
                 None => public(clients, room)?,
             };
+            if socket.rooms().len() >= MAX_ROOMS {
+                return Err(Denial::new("too_many_rooms", "this socket is in too many rooms"));
+            }
             drop(socket.join(room));
         }
         "leave" => socket.leave(public(clients, first("room")?)?),

@@ -28,6 +28,7 @@ use crate::{
     clients::ConnectHook,
     hooks::{self, HookUrl, Secrets},
     ops::{Error, error::Code, fields::Fields},
+    origins::Origins,
     proxies::Network,
     rules::{Action, Pattern, Rate, Rule, Rules},
 };
@@ -40,7 +41,7 @@ pub(crate) struct Config {
     /// The chat page is served.
     pub(crate) demo: bool,
     pub(crate) namespaces: Vec<String>,
-    pub(crate) allowed_origins: Vec<String>,
+    pub(crate) origins: Origins,
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) drain: Duration,
     pub(crate) log: Log,
@@ -152,7 +153,7 @@ impl Config {
                     self.listen
                 ));
             }
-            if self.allowed_origins.is_empty() && !insecure {
+            if self.origins == Origins::These(Vec::new()) {
                 errors.push(format!(
                     "allowed_origins: is empty, so no page of a browser could connect to {}: name their origins, or * \
                      for all",
@@ -205,7 +206,11 @@ fn read(layers: &Layers) -> Result<Config, Error> {
         internal_listen: fields.with("internal_listen", address)?,
         demo: demo.unwrap_or(tokens.is_none() && hooks.connect.is_none() && rules.is_empty()),
         namespaces: fields.list("namespaces", namespace)?.unwrap_or_default(),
-        allowed_origins: fields.list("allowed_origins", origin)?.unwrap_or_default(),
+        origins: match fields.list("allowed_origins", origin)?.unwrap_or_default() {
+            origins if origins.iter().any(|origin| origin == "*") => Origins::Any,
+            origins if origins.is_empty() && insecure => Origins::Any,
+            origins => Origins::These(origins),
+        },
         trusted_proxies: fields.list("trusted_proxies", network)?.unwrap_or_default(),
         drain: Duration::from_secs(fields.need("drain_seconds", Fields::number)?),
         log: fields.need("log", |fields, name| fields.with(name, log))?,

@@ -105,10 +105,15 @@ pub(super) const SETTINGS: [Setting; 29] = [
     setting(
         "limits.events_per_second",
         Number,
-        "",
+        "200",
         "The most events of one socket in a second, whatever they are",
     ),
-    setting("limits.bytes_per_second", Number, "", "The most bytes of events of one socket in a second"),
+    setting(
+        "limits.bytes_per_second",
+        Number,
+        "4000000",
+        "The most bytes of events of one socket in a second",
+    ),
     setting("limits.message_bytes", Number, "1000000", "The most bytes of one message of a client"),
     setting("limits.api_body_bytes", Number, "4000000", "The most bytes of one request to the API"),
     setting("limits.api_operations", Number, "1000", "The most operations of one request to the API"),

@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -117,6 +117,9 @@ pub(crate) fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// How many bytes may wait to be sent, for all sockets together.
+const MAX_WAITING: usize = 256 * 1024 * 1024;
+
 /// Calls backends. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Hooks(Arc<Inner>);
@@ -127,6 +130,8 @@ struct Inner {
     settings: Settings,
     addresses: Mutex<HashMap<String, Arc<Address>>>,
     counters: Counters,
+    /// Bytes that wait to be sent.
+    waiting: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -164,7 +169,13 @@ impl Hooks {
             .no_proxy()
             .build()?;
         let counters = Counters::default();
-        Ok(Self(Arc::new(Inner { client, settings, addresses: Mutex::default(), counters })))
+        Ok(Self(Arc::new(Inner {
+            client,
+            settings,
+            addresses: Mutex::default(),
+            counters,
+            waiting: AtomicUsize::new(0),
+        })))
     }
 
     pub(crate) fn retries(&self) -> u32 {
@@ -173,6 +184,17 @@ impl Hooks {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.0.counters
+    }
+
+    /// Takes room for what is to wait. False: there is none.
+    pub(super) fn reserve(&self, bytes: usize) -> bool {
+        let fits = |waiting: usize| Some(waiting + bytes).filter(|sum| *sum <= MAX_WAITING);
+        self.0.waiting.fetch_update(Relaxed, Relaxed, fits).is_ok()
+    }
+
+    /// Gives it back.
+    pub(super) fn release(&self, bytes: usize) {
+        self.0.waiting.fetch_sub(bytes, Relaxed);
     }
 
     /// Counts a call that was not made, because too many waited.

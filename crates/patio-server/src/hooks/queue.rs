@@ -47,7 +47,9 @@ impl Queue {
     /// Puts a call at the end; never waits. If too much waits already, it fails.
     pub(crate) fn push(&self, job: Job, hooks: &Hooks, tasks: &TaskTracker) {
         let mut state = self.0.lock();
-        if state.waiting.len() >= MOST || state.bytes + job.message.len() > MOST_BYTES && state.running {
+        let bytes = job.message.len();
+        let full = state.waiting.len() >= MOST || state.running && state.bytes + bytes > MOST_BYTES;
+        if full || !hooks.reserve(bytes) {
             drop(state);
             hooks.refused();
             tasks.spawn((job.settle)(Err(HookError::Busy)));
@@ -72,6 +74,7 @@ impl Queue {
                 job
             };
             let result = hooks.call_again(&job.url, &job.message, job.repeats).await;
+            hooks.release(job.message.len());
             (job.settle)(result).await;
         }
     }

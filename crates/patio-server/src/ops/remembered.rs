@@ -19,6 +19,9 @@ const TIME: Duration = Duration::from_secs(300);
 /// How many answers are remembered at most; the oldest is forgotten first.
 const MOST: usize = 100_000;
 
+/// How many bytes of answers, about.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+
 /// The answers of one server.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered(Arc<Mutex<State>>);
@@ -28,6 +31,8 @@ struct State {
     answers: HashMap<String, watch::Receiver<Option<Json>>>,
     /// In the order of their beginning, so in that of their end.
     ages: VecDeque<(Instant, String)>,
+    /// Those that are kept, as JSON.
+    bytes: usize,
 }
 
 impl Remembered {
@@ -71,11 +76,30 @@ impl Remembered {
 impl State {
     fn forget(&mut self, now: Instant) {
         let is_old = |(at, _): &mut (Instant, String)| now.duration_since(*at) >= TIME;
-        while let Some((_, key)) =
-            if self.ages.len() >= MOST { self.ages.pop_front() } else { self.ages.pop_front_if(is_old) }
-        {
-            self.answers.remove(&key);
+        loop {
+            let is_full = self.ages.len() >= MOST || self.bytes > MOST_BYTES;
+            let oldest = if is_full { self.ages.pop_front() } else { self.ages.pop_front_if(is_old) };
+            let Some((_, key)) = oldest else { return };
+            self.remove(&key);
         }
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(answer) = self.answers.remove(key) {
+            self.bytes -= answer.borrow().as_ref().map_or(0, size);
+        }
+    }
+}
+
+/// What an answer takes, about.
+fn size(answer: &Json) -> usize {
+    match answer {
+        Json::String(text) => text.len() + 32,
+        Json::Array(values) => 32 + values.iter().map(size).sum::<usize>(),
+        Json::Object(members) => {
+            32 + members.iter().map(|(key, value)| key.len() + 64 + size(value)).sum::<usize>()
+        }
+        _ => 32,
     }
 }
 
@@ -88,8 +112,17 @@ struct Begun {
 }
 
 impl Begun {
+    /// It may have been forgotten meanwhile, and begun anew by somebody else.
+    fn is_known(&self, state: &State) -> bool {
+        state.answers.get(&self.key).is_some_and(|own| own.same_channel(&self.answer.subscribe()))
+    }
+
     fn keep(mut self, answer: Json) {
         self.kept = true;
+        let mut state = self.state.lock();
+        if self.is_known(&state) {
+            state.bytes += size(&answer);
+        }
         self.answer.send_replace(Some(answer));
     }
 }
@@ -98,8 +131,10 @@ impl Drop for Begun {
     fn drop(&mut self) {
         if !self.kept {
             let mut state = self.state.lock();
-            state.answers.remove(&self.key);
-            state.ages.retain(|(_, key)| *key != self.key);
+            if self.is_known(&state) {
+                state.remove(&self.key);
+                state.ages.retain(|(_, key)| *key != self.key);
+            }
         }
     }
 }
@@ -163,5 +198,11 @@ mod tests {
         }
         assert_eq!(remembered.0.lock().answers.len(), MOST);
         assert_eq!(remembered.0.lock().ages.len(), MOST);
+        let large = || json!({ "acks": ["x".repeat(MOST_BYTES / 4)] });
+        for n in 0..10 {
+            remembered.once(&format!("large {n}"), ready(Ok(large()))).await.unwrap();
+        }
+        let state = remembered.0.lock();
+        assert!(state.bytes < 2 * MOST_BYTES && state.answers.len() < 10, "{} bytes", state.bytes);
     }
 }

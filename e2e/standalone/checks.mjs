@@ -247,8 +247,13 @@ export const checks = {
     const a = await connect(second);
     const emit = { op: "emit", to: [a.room], event: "e", idempotency_key: `k-${a.user}` };
     same(await first.post([emit, emit]), [{ ok: true }, { ok: true, duplicate: true }], "the answers");
+    // On the other server, too; and at the same time.
+    same(await second.post(emit), { ok: true, duplicate: true }, "the answer of the other");
+    const both = { ...emit, idempotency_key: `both-${a.user}` };
+    const answers = await Promise.all([first, second, first].map((server) => server.post(both)));
+    same(answers.filter(({ duplicate }) => duplicate).length, 2, "how many were repeats");
     await fence(first, [a]);
-    same(a.got("e").length, 1, "how often it came");
+    same(a.got("e").length, 2, "how often it came");
     a.close();
   },
 

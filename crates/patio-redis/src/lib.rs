@@ -56,6 +56,7 @@ mod sharded;
 mod streams;
 
 mod emitter;
+mod store;
 
 pub use patio_adapter::{AdapterError, IntoRooms};
 pub use patio_proto::payload::EncodeError;
@@ -66,4 +67,5 @@ pub use dialect::Dialect;
 pub use emitter::{Emitter, EmitterError};
 pub use pubsub::{PubSub, PubSubBuilder, Subscriptions};
 pub use sharded::{Sharded, ShardedBuilder, SubscriptionMode};
+pub use store::{Store, StoreError};
 pub use streams::{Streams, StreamsBuilder, StreamsVersion};

@@ -8,7 +8,7 @@ use std::{fs, path::Path, time::Duration};
 use patio_adapter::{
     AdapterFactory, BroadcastOptions, Payload, Room, SessionRecord, contract::namespace::Happened,
 };
-use patio_redis::{ConnectOptions, Emitter, PubSub, Sharded, Streams};
+use patio_redis::{ConnectOptions, Emitter, PubSub, Sharded, Store, Streams};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use server::{Node, Redis, eventually, free_port};
 
@@ -186,4 +186,24 @@ fn words(words: &[impl AsRef<str>]) -> Vec<String> {
 
 fn path(folder: &Path, file: &str) -> String {
     folder.join(file).display().to_string()
+}
+
+#[tokio::test]
+async fn a_store_shares_values_for_a_time() {
+    let mut redis = Redis::start();
+    let [one, other] = [(); 2].map(|()| Store::new(redis.url(), "shared:").unwrap());
+    let minute = Duration::from_secs(60);
+    assert_eq!(one.claim("a", b"1", minute).await.unwrap(), None);
+    assert_eq!(other.claim("a", b"2", minute).await.unwrap(), Some(b"1".to_vec()));
+    one.put("a", b"3", minute).await.unwrap();
+    assert_eq!(other.get("a").await.unwrap(), Some(b"3".to_vec()));
+    let left: u64 = redis.command(&["PTTL", "shared:a"]).trim().parse().unwrap();
+    assert!((50_000..=60_000).contains(&left), "{left} ms");
+    other.remove("a").await.unwrap();
+    assert_eq!(one.get("a").await.unwrap(), None);
+    // When Redis has been away, it connects again.
+    redis.stop();
+    assert!(one.get("a").await.is_err());
+    redis.restart();
+    assert_eq!(one.claim("a", b"4", minute).await.unwrap(), None);
 }

@@ -18,7 +18,7 @@ use axum::{
 };
 use parking_lot::Mutex;
 use patio::{Cors, Server, ServerBuilder};
-use patio_redis::{PubSub, Sharded, Streams};
+use patio_redis::{PubSub, Sharded, Store, Streams};
 use tokio::net::{TcpListener, lookup_host};
 use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
@@ -55,7 +55,11 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let tasks = TaskTracker::new();
     let clients = clients(&config, &expiries, &tasks)?;
     let io = server(&config, &clients).await?;
-    let operations = Operations::new(io.clone(), expiries.clone());
+    let store = config
+        .redis
+        .as_ref()
+        .map(|redis| Store::new(redis.url.0.as_str(), format!("{}:answer:", redis.prefix)));
+    let operations = Operations::new(io.clone(), expiries.clone(), store.transpose()?);
     // Set here and nowhere else.
     let _ = clients.operations.set(operations.clone());
     let ending = Ending::new();

@@ -528,6 +528,23 @@ impl Publisher {
         })
     }
 
+    /// Sets a value for a time; with `if_absent` only if there is none. False: there was one.
+    pub(crate) async fn keep(
+        &self,
+        key: &str,
+        value: &[u8],
+        time: Duration,
+        if_absent: bool,
+    ) -> Result<bool, CommandError> {
+        let mut command = redis::cmd("SET");
+        command.arg(key).arg(value);
+        if if_absent {
+            command.arg("NX");
+        }
+        command.arg("PX").arg(u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1));
+        Ok(self.query_one(key.as_bytes(), command).await? != Value::Nil)
+    }
+
     /// The answer to one command.
     async fn query_one(&self, key: &[u8], command: Cmd) -> Result<Value, CommandError> {
         let mut commands = redis::pipe();

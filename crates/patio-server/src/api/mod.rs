@@ -139,7 +139,7 @@ mod tests {
 
     fn api() -> Router {
         let io = Server::builder().namespace("/", Namespace::new()).build().unwrap();
-        let operations = Operations::new(io, Expiries::default());
+        let operations = Operations::new(io, Expiries::default(), None);
         let keys = Keys::new(vec![keys::Key::of("key", [Scope::Publish, Scope::Query])]);
         router(operations, Ending::new(), Settings { keys, body_bytes: 1_000, operations: 3 })
     }

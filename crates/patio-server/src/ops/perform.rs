@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use patio::{AdapterError, BroadcastOperator, EmitError, NamespaceHandle, Server, Socket, Value};
+use patio_redis::Store;
 use serde_json::{Value as Json, json};
 
 use super::{
@@ -32,7 +33,8 @@ struct Inner {
 
 impl Operations {
     /// Those on the namespaces that `io` has now.
-    pub(crate) fn new(io: Server, expiries: Expiries) -> Self {
+    /// Answers are shared by a store, if there is one.
+    pub(crate) fn new(io: Server, expiries: Expiries, store: Option<Store>) -> Self {
         for name in io.namespaces() {
             let namespace = io.of(&name);
             let (this, expiries) = (namespace.clone(), expiries.clone());
@@ -44,7 +46,7 @@ impl Operations {
                 Err(error) => tracing::warn!(%error, "another server's change of data is not understood"),
             });
         }
-        Self(Arc::new(Inner { io, expiries, remembered: Remembered::default() }))
+        Self(Arc::new(Inner { io, expiries, remembered: Remembered::shared_by(store) }))
     }
 
     /// Does it once: a repeat with the same idempotency key gets the first answer.

@@ -1,5 +1,5 @@
 //! Answers to operations that had an idempotency key: a repeat within five minutes gets the first one's, and nothing is
-//! done twice.
+//! done twice. Servers on one Redis share them.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,8 +8,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use patio_redis::Store;
 use serde_json::Value as Json;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use super::error::Error;
 
@@ -22,9 +26,21 @@ const MOST: usize = 100_000;
 /// How many bytes of answers, about.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
-/// The answers of one server.
+/// How often a server looks whether another has come to its end.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long that may take. A server that dies meanwhile holds up no repeat for longer.
+const WORK: Duration = Duration::from_secs(70);
+
+/// What stands in Redis while an answer is awaited.
+const BEGUN: &[u8] = b"";
+
+/// The answers of one server, and those of others that share a store with it.
 #[derive(Debug, Default)]
-pub(crate) struct Remembered(Arc<Mutex<State>>);
+pub(crate) struct Remembered {
+    own: Arc<Mutex<State>>,
+    shared: Option<Store>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -36,6 +52,10 @@ struct State {
 }
 
 impl Remembered {
+    pub(crate) fn shared_by(store: Option<Store>) -> Self {
+        Self { own: Arc::default(), shared: store }
+    }
+
     /// Does it, unless somebody else has or does it at this moment; then the answer is theirs, with `"duplicate":true`. What
     /// failed, or was given up, is not remembered: a repeat does it again.
     pub(crate) async fn once(
@@ -53,15 +73,49 @@ impl Remembered {
                     Err(_) => continue,
                 },
             };
+            if let Some(answer) = self.of_another(key).await {
+                begun.keep(answer.clone());
+                return Ok(duplicate(answer));
+            }
             let Some(work) = work.take() else { continue };
-            let answer = work.await?;
+            let answer = work.await;
+            self.share(key, &answer).await;
+            let answer = answer?;
             begun.keep(answer.clone());
             return Ok(answer);
         }
     }
 
+    /// The answer of another server that has begun before, when it has come. `None`: this one has begun, or nobody can tell.
+    async fn of_another(&self, key: &str) -> Option<Json> {
+        let store = self.shared.as_ref()?;
+        loop {
+            match store.claim(key, BEGUN, WORK).await {
+                Ok(None) => return None,
+                // It is not done yet; or it failed, and whoever claims it next does it.
+                Ok(Some(found)) if found == BEGUN => sleep(LOOK).await,
+                Ok(Some(found)) => return serde_json::from_slice(&found).ok(),
+                Err(error) => {
+                    tracing::warn!(%error, "answers cannot be shared at the moment");
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn share(&self, key: &str, answer: &Result<Json, Error>) {
+        let Some(store) = &self.shared else { return };
+        let shared = match answer {
+            Ok(answer) => store.put(key, answer.to_string().as_bytes(), TIME).await,
+            Err(_) => store.remove(key).await,
+        };
+        if let Err(error) = shared {
+            tracing::warn!(%error, "answers cannot be shared at the moment");
+        }
+    }
+
     fn begin(&self, key: &str) -> Result<Begun, watch::Receiver<Option<Json>>> {
-        let mut state = self.0.lock();
+        let mut state = self.own.lock();
         state.forget(Instant::now());
         if let Some(first) = state.answers.get(key) {
             return Err(first.clone());
@@ -69,7 +123,7 @@ impl Remembered {
         let (answer, receiver) = watch::channel(None);
         state.answers.insert(key.to_owned(), receiver);
         state.ages.push_back((Instant::now(), key.to_owned()));
-        Ok(Begun { state: Arc::clone(&self.0), key: key.to_owned(), answer, kept: false })
+        Ok(Begun { state: Arc::clone(&self.own), key: key.to_owned(), answer, kept: false })
     }
 }
 
@@ -196,13 +250,13 @@ mod tests {
         for n in 0..MOST + 10 {
             remembered.once(&n.to_string(), ready(Ok(json!({})))).await.unwrap();
         }
-        assert_eq!(remembered.0.lock().answers.len(), MOST);
-        assert_eq!(remembered.0.lock().ages.len(), MOST);
+        assert_eq!(remembered.own.lock().answers.len(), MOST);
+        assert_eq!(remembered.own.lock().ages.len(), MOST);
         let large = || json!({ "acks": ["x".repeat(MOST_BYTES / 4)] });
         for n in 0..10 {
             remembered.once(&format!("large {n}"), ready(Ok(large()))).await.unwrap();
         }
-        let state = remembered.0.lock();
+        let state = remembered.own.lock();
         assert!(state.bytes < 2 * MOST_BYTES && state.answers.len() < 10, "{} bytes", state.bytes);
     }
 }

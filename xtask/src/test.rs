@@ -39,7 +39,7 @@ const fn suite(
     Suite { name, needs, needs_build: true, run }
 }
 
-const SUITES: [Suite; 15] = [
+const SUITES: [Suite; 16] = [
     suite("cargo test", &[Need::Redis], cargo_test),
     suite("e2e in Node", SCRIPT, |name, workspace, session| e2e(name, "run.mjs", workspace, session)),
     suite("mixed clusters", &[Need::Node, Need::Npm, Need::Redis], clusters),
@@ -48,6 +48,7 @@ const SUITES: [Suite; 15] = [
         let program = workspace.program("patio").display().to_string();
         node(name, "standalone/run.mjs", &program, workspace, session);
     }),
+    suite("API document", &[Need::Node, Need::Npm, Need::Redis], api_document),
     suite("example backends", SCRIPT, backends),
     suite("e2e in Chromium", BROWSER, |name, workspace, session| {
         e2e(name, "browser.mjs", workspace, session)
@@ -163,6 +164,21 @@ fn clusters(name: &'static str, workspace: &Workspace, session: &mut Session) {
         Err(why) => session.skip(emitter, why),
     }
     let (limit, counting) = (minutes(10), Counting::Script);
+    session.step(Step { name, commands: vec![command], limit, counting });
+}
+
+/// The API of the standalone server against its own document.
+fn api_document(name: &'static str, workspace: &Workspace, session: &mut Session) {
+    const PACKAGE: &str = "schemathesis==4.32.5";
+    let Some(python) =
+        Python3::provide("Schemathesis", &[PACKAGE], PACKAGE, "schemathesis", workspace, session)
+    else {
+        return session.skip(name, "Python 3 with pip is missing, or the package is");
+    };
+    let mut command =
+        script("standalone/openapi.mjs", &workspace.program("patio").display().to_string(), workspace);
+    command.env("PYTHONPATH", &python.packages).args(["--python", python.program]);
+    let (limit, counting) = (minutes(5), Counting::Script);
     session.step(Step { name, commands: vec![command], limit, counting });
 }
 

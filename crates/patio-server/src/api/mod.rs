@@ -49,6 +49,7 @@ pub(crate) fn router(operations: Operations, ending: Ending, settings: Settings)
     let api = Api { operations, ending, settings: Arc::new(settings) };
     Router::new()
         .route("/api", post(operate).fallback(wrong_method))
+        .route("/api/openapi.json", get(openapi).fallback(wrong_method))
         .route("/api/drain", post(drain).fallback(wrong_method))
         .route("/api/count", get(count).fallback(wrong_method))
         .route("/api/sockets", get(sockets).fallback(wrong_method))
@@ -87,6 +88,14 @@ async fn drain(State(api): State<Api>, headers: HeaderMap) -> Result<Answer<Json
     let answer =
         if api.ending.begin() { json!({ "ok": true }) } else { json!({ "ok": true, "duplicate": true }) };
     Ok(Answer(answer))
+}
+
+/// What all of this is, for programs. It is no secret.
+async fn openapi(State(api): State<Api>) -> Answer<Json> {
+    let mut document: Json =
+        serde_json::from_str(include_str!("openapi.json")).expect("the document is JSON, which a test reads");
+    document["components"]["schemas"]["Namespace"]["enum"] = api.operations.namespaces().into();
+    Answer(document)
 }
 
 macro_rules! question {
@@ -202,6 +211,14 @@ mod tests {
         assert_eq!(answer[0], json!({ "ok": true }));
         assert_eq!(answer[1]["error"]["field"], "[1].event");
         assert_eq!(answer[2], json!({ "ok": true }));
+    }
+
+    #[tokio::test]
+    async fn the_document_names_this_server() {
+        let (status, document) = ask("GET", "/api/openapi.json", None, "").await;
+        assert_eq!((status, document["openapi"].as_str()), (200, Some("3.1.0")));
+        assert_eq!(document["components"]["schemas"]["Namespace"]["enum"], json!(["/"]));
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
     }
 
     #[tokio::test]

@@ -268,7 +268,7 @@ impl Tokens {
 
 /// The claims that mean something here; others may stand beside them.
 fn claims(claims: Json) -> Result<Claims, Error> {
-    let mut fields = Fields::of(claims)?;
+    let mut fields = Fields::forgiving(claims)?;
     Ok(Claims {
         user: fields.with("sub", user)?,
         expires_at: fields.number("exp")?,

@@ -178,7 +178,7 @@ async fn own(clients: &Clients, socket: &Socket, request: &str, arguments: &[Val
 /// A room that clients may enter and leave by themselves: never one that the server keeps itself.
 fn public(clients: &Clients, room: &str) -> Result<Room, Denial> {
     rooms::check_open(room).map_err(|error| Denial::new("reserved_room", error.to_string()))?;
-    match room.len() <= rooms::MAX_NAME && clients.rules.is_public(room) {
+    match room.chars().count() <= rooms::MAX_NAME && clients.rules.is_public(room) {
         true => Ok(Room::from(room)),
         false => Err(Denial::new("forbidden_room", "clients may not enter or leave this room by themselves")),
     }

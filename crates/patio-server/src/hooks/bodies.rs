@@ -101,7 +101,7 @@ impl Admitted {
 impl Rejected {
     pub(crate) fn read(answer: Json) -> Result<Self, HookError> {
         let read = || {
-            let mut fields = Fields::of(answer)?;
+            let mut fields = Fields::forgiving(answer)?;
             let rejected = Self { message: fields.need("message", Fields::text)?, data: fields.take("data") };
             fields.finish()?;
             Ok(rejected)
@@ -127,7 +127,7 @@ impl Answered {
 fn fields_of(answer: Json) -> Result<Option<Fields>, Error> {
     match answer {
         Json::Null => Ok(None),
-        answer => Fields::of(answer).map(Some),
+        answer => Fields::forgiving(answer).map(Some),
     }
 }
 

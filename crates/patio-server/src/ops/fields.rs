@@ -20,10 +20,18 @@ impl Fields {
         }
     }
 
-    /// A member, whatever it is. `null` is as if it were absent.
+    /// The same, where `null` is as if it were absent: in what frameworks make of objects with empty members.
+    pub(crate) fn forgiving(value: Json) -> Result<Self, Error> {
+        let mut fields = Self::of(value)?;
+        fields.members.retain(|_, value| !value.is_null());
+        Ok(fields)
+    }
+
+    /// A member, whatever it is. `null` is a value, and mostly a wrong one: an absent `to` means everyone, and a variable that
+    /// is empty by mistake must not.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<Json> {
         self.known.push(name);
-        self.members.remove(name).filter(|value| !value.is_null())
+        self.members.remove(name)
     }
 
     /// A member that must be there.
@@ -55,7 +63,11 @@ impl Fields {
 
     pub(crate) fn number(&mut self, name: &'static str) -> Result<Option<u64>, Error> {
         self.with(name, |value| {
-            value.as_u64().ok_or_else(|| wrong("a whole number that is not negative", &value))
+            // 2.0 is a whole number, too. Beyond 2^53 not every reader has exact ones.
+            let whole = |number: f64| (number.fract() == 0.0 && number >= 0.0).then_some(number as u64);
+            let number = value.as_u64().or_else(|| value.as_f64().and_then(whole));
+            let number = number.filter(|number| *number < 1 << 53);
+            number.ok_or_else(|| wrong("a whole number that is not negative", &value))
         })
     }
 
@@ -142,6 +154,21 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_may_have_a_point() {
+        for (value, number) in [
+            (json!(2), Some(2)),
+            (json!(2.0), Some(2)),
+            (json!(2.5), None),
+            (json!(-1.0), None),
+            (json!(1e300), None),
+            (json!(1u64 << 53), None),
+        ] {
+            let read = Fields::of(json!({ "n": value })).unwrap().number("n");
+            assert_eq!(read.ok().flatten(), number, "{value}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let read = |fields: &mut Fields| {
             fields.need("event", Fields::text)?;
@@ -153,7 +180,8 @@ mod tests {
         for (value, expected) in [
             (json!([]), "must be an object, not a list"),
             (json!({}), "event: is missing"),
-            (json!({ "event": null }), "event: is missing"),
+            (json!({ "event": null }), "event: must be text, not null"),
+            (json!({ "event": "a", "to": null }), "to: must be a list, not null"),
             (json!({ "event": 1 }), "event: must be text, not a number"),
             (json!({ "event": "a", "to": "b" }), "to: must be a list, not text"),
             (json!({ "event": "a", "to": ["b", 1] }), "to[1]: must be text, not a number"),

@@ -21,7 +21,7 @@ pub(crate) const OWN_EVENTS: &str = "patio:";
 /// The longest that a client may be waited for.
 const MAX_ACK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The longest idempotency key, in bytes.
+/// The longest idempotency key, in characters.
 const MAX_KEY: usize = 128;
 
 /// An operation in its namespace.
@@ -114,9 +114,9 @@ fn unknown(name: &str) -> Error {
 
 fn key(value: Json) -> Result<String, Error> {
     let key = fields::text(value)?;
-    match key.len() {
+    match key.chars().count() {
         1..=MAX_KEY => Ok(key),
-        _ => Err(Error::new(Code::InvalidField, format!("must have 1 to {MAX_KEY} bytes"))),
+        _ => Err(Error::new(Code::InvalidField, format!("must have 1 to {MAX_KEY} characters"))),
     }
 }
 
@@ -245,6 +245,11 @@ mod tests {
             ),
             (json!({ "op": "emit" }), Code::MissingField, "event: is missing"),
             (
+                json!({ "op": "emit", "event": "e", "to": null }),
+                Code::InvalidField,
+                "to: must be a list, not null",
+            ),
+            (
                 json!({ "op": "emit", "event": "disconnect" }),
                 Code::ReservedEvent,
                 "event: is a name that belongs to Socket.IO",
@@ -323,7 +328,7 @@ mod tests {
             (
                 json!({ "op": "emit", "event": "e", "idempotency_key": "" }),
                 Code::InvalidField,
-                "idempotency_key: must have 1 to 128 bytes",
+                "idempotency_key: must have 1 to 128 characters",
             ),
         ] {
             let error = Operation::read(value.clone()).unwrap_err();

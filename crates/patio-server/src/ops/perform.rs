@@ -64,6 +64,13 @@ impl Operations {
         self.perform(Operation::read(value)?).await
     }
 
+    /// The names of those that there are.
+    pub(crate) fn namespaces(&self) -> Vec<String> {
+        let mut names = self.0.io.namespaces();
+        names.sort_unstable();
+        names
+    }
+
     /// A namespace that this server has.
     pub(crate) fn namespace(&self, name: &str) -> Result<NamespaceHandle, Error> {
         match self.0.io.namespaces().iter().any(|known| known == name) {
@@ -162,7 +169,10 @@ fn sockets_here(namespace: &NamespaceHandle, to: &Audience) -> Vec<Socket> {
 
 /// A change of data as servers tell it each other: the operation itself.
 fn write_set(to: &Audience, Change { data, expires_at }: &Change) -> Json {
-    let mut told = json!({ "op": "set", "data": data, "expires_at": expires_at });
+    let mut told = json!({ "op": "set", "data": data });
+    if let Some(at) = expires_at {
+        told["expires_at"] = (*at).into();
+    }
     match to {
         Audience::Everyone => told["all"] = true.into(),
         Audience::Rooms(rooms) => told["to"] = rooms.iter().map(|room| room.as_str()).collect(),

@@ -11,7 +11,7 @@ use super::{
 /// What the rooms of users begin with.
 const USER: &str = "user:";
 
-/// The longest name of a room, in bytes.
+/// The longest name of a room, in characters.
 pub(crate) const MAX_NAME: usize = 512;
 
 /// The room of a user.
@@ -27,9 +27,9 @@ pub(crate) fn user_of(room: &str) -> Option<&str> {
 /// A room that something is sent to, or whose sockets are meant: any.
 pub(crate) fn any(value: Json) -> Result<Room, Error> {
     let name = fields::text(value)?;
-    match name.len() {
+    match name.chars().count() {
         0..=MAX_NAME => Ok(Room::from(name)),
-        _ => Err(Error::new(Code::InvalidField, format!("is longer than {MAX_NAME} bytes"))),
+        _ => Err(Error::new(Code::InvalidField, format!("is longer than {MAX_NAME} characters"))),
     }
 }
 

@@ -341,6 +341,17 @@ export async function commandLine(server) {
 
 /** Only where there are two servers. */
 export const together = {
+  async "an operation reaches clients of both, whichever is asked"([first, second]) {
+    const room = `room-${++users}`;
+    const clients = [await connect(first, { rooms: [room] }), await connect(second, { rooms: [room] })];
+    for (const [n, server] of [first, second].entries()) {
+      done(await server.post({ op: "emit", to: [room], event: "e", args: [n] }));
+      await Promise.all(clients.map((client) => client.next("e", n + 1)));
+    }
+    same(clients.map((client) => client.got("e")), [[[0], [1]], [[0], [1]]], "what they got");
+    clients.forEach((client) => client.close());
+  },
+
   async "the servers know each other"([first, second]) {
     same((await first.api("GET", "/api/servers")).body, { servers: 2 }, "how many there are");
     const [a, b] = [await connect(first), await connect(second)];

@@ -130,6 +130,29 @@ export const hooks = {
   },
 };
 
+/** Clients go on sending while the server ends: what was acknowledged has been handled, once. */
+export async function drained(server, backend) {
+  backend.answer = welcoming(({ type, args }) => (type === "event" ? { body: { ack: [args[0]] } } : undefined));
+  const clients = await Promise.all(Array.from({ length: 20 }, (_, n) => enter(server, `d${n}`)));
+  const acked = [];
+  const talk = async ({ socket, user }) => {
+    for (let n = 0; socket.connected; n++) {
+      const said = `${user}-${n}`;
+      const answer = await socket.timeout(5_000).emitWithAck("chat:say", said).catch(() => undefined);
+      if (answer === said) acked.push(said);
+    }
+  };
+  const talking = clients.map(talk);
+  await until(() => acked.length > 200);
+  const before = acked.length;
+  same(await server.end(), 0, "the exit status");
+  await Promise.all(talking);
+  ok(acked.length > before, "nobody was answered while it ended");
+  const handled = new Map();
+  for (const { args, id } of backend.of("event")) handled.set(args[0], (handled.get(args[0]) ?? new Set()).add(id));
+  same(acked.filter((said) => handled.get(said)?.size !== 1), [], "what was acknowledged and not handled once");
+}
+
 /** What was sent before the end reaches the backend. */
 export async function toldAll(server, backend) {
   backend.answer = welcoming(({ type }) => (type === "event" ? sleep(50).then(() => ({})) : undefined));

@@ -10,7 +10,7 @@ import { startRedis } from "../cluster/servers.mjs";
 import { same, within } from "../peer.mjs";
 import { SECRET, startBackend } from "./backend.mjs";
 import { checks, commandLine, ending, internal, published, together } from "./checks.mjs";
-import { hooks, toldAll } from "./hooks.mjs";
+import { drained, hooks, toldAll } from "./hooks.mjs";
 import { start, token, withBackend, withProvider } from "./server.mjs";
 
 const require = createRequire(import.meta.url);
@@ -75,6 +75,10 @@ for (const [name, check] of Object.entries(hooks)) {
 }
 await attempt("hooks: the backend is told everything before the end", () => toldAll(server, backend));
 await server.end("SIGKILL");
+backend.forget();
+const another = await start(flags.server, [], withBackend(backend.url, SECRET));
+await attempt("hooks: nothing that was acknowledged is lost when the server ends", () => drained(another, backend));
+await another.end("SIGKILL");
 await backend.stop();
 
 async function emitter(server) {

@@ -9,7 +9,7 @@ import { io } from "socket.io-client-4";
 import { startRedis } from "../cluster/servers.mjs";
 import { same, within } from "../peer.mjs";
 import { SECRET, startBackend } from "./backend.mjs";
-import { checks, commandLine, ending, internal, published, together } from "./checks.mjs";
+import { checks, commandLine, ending, internal, killed, published, together } from "./checks.mjs";
 import { drained, hooks, toldAll } from "./hooks.mjs";
 import { start, token, withBackend, withProvider } from "./server.mjs";
 
@@ -36,9 +36,11 @@ const attempt = async (name, run) => {
 };
 
 const redis = await startRedis();
-const nodes = (adapter) => {
+const nodes = async (adapter) => {
   const settings = ["--redis-url", redis.url, "--redis-adapter", adapter, "--redis-prefix", `patio-${adapter}`];
-  return Promise.all([start(flags.server, settings), start(flags.server, settings)]);
+  const [one, other] = await Promise.all([start(flags.server, settings), start(flags.server, settings)]);
+  if (adapter === "sharded") Object.assign(one, { peer: other }) && Object.assign(other, { peer: one });
+  return [one, other];
 };
 const arrangements = {
   alone: async () => Array(2).fill(await start(flags.server)),
@@ -54,6 +56,10 @@ for (const [arrangement, begin] of Object.entries(arrangements)) {
   if (arrangement === "pubsub") await attempt("pubsub: an emitter of Node is heard", () => emitter(servers[1]));
   for (const server of new Set(servers)) await attempt(`${arrangement}: it ends in order`, () => ending(server));
   for (const server of new Set(servers)) await server.end("SIGKILL");
+  if (arrangement === "alone") continue;
+  const pair = await nodes(arrangement);
+  await attempt(`${arrangement}: one of two is killed`, () => killed(pair));
+  for (const server of pair) await server.end("SIGKILL");
 }
 await redis.stop();
 

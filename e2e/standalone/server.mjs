@@ -130,7 +130,7 @@ export async function start(program, flags = [], configuration = CONFIGURATION) 
   const post = async (operation) => (await api("POST", "/api", operation)).body;
   const end = async (signal = "SIGTERM") => {
     child.kill(signal);
-    const [code] = child.exitCode === null ? await within(once(child, "exit"), "end of the server") : [child.exitCode];
+    const [code] = child.exitCode === null && child.signalCode === null ? await within(once(child, "exit"), "end of the server") : [child.exitCode];
     rmSync(folder, { recursive: true, force: true });
     return code;
   };

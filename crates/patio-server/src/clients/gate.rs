@@ -35,6 +35,12 @@ pub(super) async fn admit(
         Some(hook) => by_hook(clients, hook, socket, auth, claims).await?,
         None => Admission { claims, ops: Vec::new() },
     };
+    let Admission { claims, .. } = &admission;
+    // Here and not when it has connected: whoever has seen its client connect may send to its rooms.
+    let user = claims.user.as_deref().map(rooms::of_user);
+    drop(socket.join(user.into_iter().chain(claims.rooms.iter().cloned()).collect::<Vec<_>>()));
+    change_data(socket, &Change { data: claims.data.clone(), expires_at: None });
+    socket.extensions().insert(User(claims.user.clone()));
     socket.extensions().insert(admission);
     Ok(())
 }
@@ -93,17 +99,12 @@ async fn by_hook(
     Ok(Admission { claims, ops })
 }
 
-/// Puts a new socket where it belongs, and does what the backend has asked for.
+/// A socket has connected: its time runs, and what the backend has asked for is done.
 pub(super) fn enter(clients: &Arc<Clients>, socket: &Socket) {
     let Some(Admission { claims, ops }) = socket.extensions().remove::<Admission>() else { return };
-    let user = claims.user.as_deref().map(rooms::of_user);
-    // Nothing waits for it: what is emitted on this server from now on arrives.
-    drop(socket.join(user.into_iter().chain(claims.rooms.iter().cloned()).collect::<Vec<_>>()));
-    change_data(socket, &Change { data: claims.data.clone(), expires_at: None });
     if let Some(at) = claims.expires_at {
         clients.expiries.set(socket, at);
     }
-    socket.extensions().insert(User(claims.user));
     clients.perform_later(ops);
 }
 

@@ -37,7 +37,7 @@ export async function connect(at, claims = {}, { nsp = "/", auth, ...options } =
   // With sharded pub/sub a room is heard of from other servers when Redis has confirmed its subscription, a moment later.
   if (at.peer && typeof claims !== "function")
     await until(async () => {
-      await at.peer.post({ op: "emit", to: [client.room], event: "settled" });
+      await at.peer.post({ op: "emit", nsp, to: [`user:${said.sub}`], event: "settled" });
       return got("settled").length > 0;
     });
   client.left = () => within(new Promise((resolve) => socket.once("disconnect", resolve)), "disconnect");

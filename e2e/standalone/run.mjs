@@ -54,6 +54,7 @@ for (const [arrangement, begin] of Object.entries(arrangements)) {
   const all = arrangement === "alone" ? checks : { ...checks, ...together };
   for (const [name, check] of Object.entries(all)) await attempt(`${arrangement}: ${name}`, () => check(servers));
   if (arrangement === "pubsub") await attempt("pubsub: an emitter of Node is heard", () => emitter(servers[1]));
+  for (const server of servers) delete server.peer;
   for (const server of new Set(servers)) await attempt(`${arrangement}: it ends in order`, () => ending(server));
   for (const server of new Set(servers)) await server.end("SIGKILL");
   if (arrangement === "alone") continue;

@@ -346,6 +346,9 @@ export async function internal(server) {
   const text = await (await fetch(`http://${inside}/metrics`)).text();
   const value = (name) => Number(text.split("\n").find((line) => line.startsWith(`${name} `))?.split(" ")[1]);
   same([value("patio_connections"), value('patio_sockets{namespace="/"}'), value("patio_opened_total")], [1, 1, 1], "metrics");
+  same(await refused(server, { auth: { token: "x" } }), "token_invalid", "no token");
+  const later = await (await fetch(`http://${inside}/metrics`)).text();
+  ok(later.includes('patio_refusals_total{code="token_invalid"} 1'), "what was refused");
   ok(text.includes("# TYPE patio_adapter_garbage counter"), "counters of the adapter");
   ok(text.trimEnd().endsWith("# EOF"), "the end of the metrics");
   a.close();

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     api::keys::{Keys, Scope},
-    hooks::Hooks,
+    clients::Clients,
     ops::Error,
 };
 use axum::{
@@ -38,9 +38,9 @@ pub(crate) enum Readers {
 }
 
 /// `/metrics`
-pub(crate) fn router(io: Server, hooks: Option<Hooks>, readers: Readers) -> Router {
+pub(crate) fn router(io: Server, clients: Arc<Clients>, readers: Readers) -> Router {
     let mut registry = Registry::with_prefix("patio");
-    registry.register_collector(Box::new(Source { io, hooks }));
+    registry.register_collector(Box::new(Source { io, clients }));
     Router::new().route("/metrics", get(metrics)).with_state((Arc::new(registry), readers))
 }
 
@@ -58,7 +58,7 @@ async fn metrics(
 
 struct Source {
     io: Server,
-    hooks: Option<Hooks>,
+    clients: Arc<Clients>,
 }
 
 impl fmt::Debug for Source {
@@ -83,11 +83,19 @@ impl Collector for Source {
         let of_all = |value: fn(&NamespaceHandle) -> u64| -> Vec<_> {
             namespaces.iter().map(|namespace| (namespace.name().to_owned(), value(namespace))).collect()
         };
-        family(encoder, "sockets", "Sockets of this server", false, &of_all(|one| one.len() as u64))?;
+        family(
+            encoder,
+            "sockets",
+            "Sockets of this server",
+            "namespace",
+            false,
+            &of_all(|one| one.len() as u64),
+        )?;
         family(
             encoder,
             "rooms",
             "Rooms with members on this server",
+            "namespace",
             false,
             &of_all(|one| one.rooms().len() as u64),
         )?;
@@ -99,9 +107,19 @@ impl Collector for Source {
             let value = |stats: &Stats| stats.iter().nth(n).map_or(0, |(_, value)| value);
             let values: Vec<_> = stats.iter().map(|(name, stats)| (name.clone(), value(stats))).collect();
             let help = "Of the adapter, since the start; see Stats in the library's documentation";
-            family(encoder, &format!("adapter_{name}"), help, true, &values)?;
+            family(encoder, &format!("adapter_{name}"), help, "namespace", true, &values)?;
         }
-        if let Some(hooks) = &self.hooks {
+        let refusals: Vec<_> =
+            self.clients.refusals.lock().iter().map(|(code, times)| ((*code).to_owned(), *times)).collect();
+        family(
+            encoder,
+            "refusals",
+            "What clients were refused, by the code that they read",
+            "code",
+            true,
+            &refusals,
+        )?;
+        if let Some(hooks) = &self.clients.hooks {
             let counters = hooks.counters();
             for (name, help, value) in [
                 ("hook_calls", "Calls of backends, repeated ones included", &counters.calls),
@@ -131,19 +149,20 @@ fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u
     counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
 }
 
-/// A value for each namespace.
+/// A value for each namespace, or whatever else its label names.
 fn family(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
+    label: &str,
     only_grows: bool,
     values: &[(String, u64)],
 ) -> fmt::Result {
     let gauge = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
     let kind = if only_grows { ConstCounter::new(0u64).metric_type() } else { gauge(0).metric_type() };
     let mut descriptor = encoder.encode_descriptor(name, help, None, kind)?;
-    for (namespace, value) in values {
-        let labels = [("namespace", namespace.as_str())];
+    for (named, value) in values {
+        let labels = [(label, named.as_str())];
         let metric = descriptor.encode_family(&labels)?;
         match only_grows {
             true => ConstCounter::new(*value).encode(metric)?,

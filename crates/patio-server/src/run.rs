@@ -74,11 +74,15 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let backends = api::router(operations, ending.clone(), settings)
         .merge(health::router(io.clone(), ending.clone()))
-        .merge(metrics::router(io.clone(), clients.hooks.clone(), readers));
+        .merge(metrics::router(io.clone(), clients.clone(), readers));
     let pages = if config.demo { page::router() } else { Router::new().route("/", get(greeting)) };
 
-    // Clients come when the other servers reach this one.
-    io.ready().await?;
+    // Clients come when the other servers reach this one. Whoever wants an end meanwhile has it.
+    let mut signalled = Box::pin(signalled);
+    tokio::select! {
+        ready = io.ready() => ready?,
+        () = &mut signalled => return Ok(()),
+    }
     let address = listener.local_addr()?;
     let app = match internal {
         None => backends.merge(pages),
@@ -146,6 +150,7 @@ fn clients(config: &Config, expiries: &Expiries, tasks: &TaskTracker) -> anyhow:
         hooks,
         connect: connect.clone(),
         gone: Mutex::new(gone),
+        refusals: Mutex::default(),
         tasks: tasks.clone(),
         operations: OnceLock::new(),
     }))

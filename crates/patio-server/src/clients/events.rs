@@ -58,6 +58,7 @@ pub(super) async fn arrived(
         Ok((Outcome::Called(url), values)) => call(clients, socket, url, &event, &values, ack),
         Err(denial) => {
             tracing::debug!(%event, code = denial.code(), "an event is refused");
+            clients.refused(denial.code());
             reply(ack, &denial.to_json());
         }
     }
@@ -118,7 +119,11 @@ fn call(clients: &Arc<Clients>, socket: &Socket, url: HookUrl, event: &str, valu
                     // Values of JSON are always written.
                     let _ = ack.send(&answer);
                 }
-                Err(error) => reply(ack, &failed(&error).to_json()),
+                Err(error) => {
+                    let denial = failed(&error);
+                    this.refused(denial.code());
+                    reply(ack, &denial.to_json());
+                }
             }
         })
     };

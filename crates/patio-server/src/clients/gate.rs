@@ -30,7 +30,8 @@ pub(super) async fn admit(
     auth: Option<Auth<Json>>,
 ) -> Result<(), Refusal> {
     let auth = auth.map(|Auth(auth)| auth).unwrap_or_default();
-    let claims = by_token(clients, socket, &auth).await?;
+    let claims =
+        by_token(clients, socket, &auth).await.inspect_err(|denial| clients.refused(denial.code()))?;
     let admission = match &clients.connect {
         Some(hook) => by_hook(clients, hook, socket, auth, claims).await?,
         None => Admission { claims, ops: Vec::new() },
@@ -65,7 +66,10 @@ async fn by_hook(
     auth: Json,
     claims: Claims,
 ) -> Result<Admission, Refusal> {
-    let failed = || Denial::new("hook_failed", "nobody can decide on this connection at the moment");
+    let failed = || {
+        clients.refused("hook_failed");
+        Denial::new("hook_failed", "nobody can decide on this connection at the moment")
+    };
     let handshake = socket.handshake();
     let header = |name: &String| Some((name.clone(), handshake.headers().get(name)?.into()));
     let query: Map<String, Json> =
@@ -88,6 +92,7 @@ async fn by_hook(
     };
     if !status.is_success() {
         let Rejected { message, data } = Rejected::read(answer).map_err(broken)?;
+        clients.refused("refused");
         let data = data.unwrap_or_else(|| json!({ "code": "refused" }));
         return Err(Refusal::new(message).with_data(patio::Value::from(data)));
     }

@@ -4,6 +4,7 @@ mod events;
 mod gate;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -38,6 +39,8 @@ pub(crate) struct Clients {
     pub(crate) connect: Option<ConnectHook>,
     /// The backend is told who has gone, until the server has ended.
     pub(crate) gone: Mutex<Option<Batches>>,
+    /// How often clients were refused something, by the codes that they read.
+    pub(crate) refusals: Mutex<BTreeMap<&'static str, u64>>,
     /// What is waited for when the server ends.
     pub(crate) tasks: TaskTracker,
     /// What does the operations of hooks' answers: there once the server is.
@@ -52,6 +55,10 @@ pub(crate) struct ConnectHook {
 }
 
 impl Clients {
+    fn refused(&self, code: &'static str) {
+        *self.refusals.lock().entry(code).or_default() += 1;
+    }
+
     /// Does operations one after the other.
     async fn perform(&self, ops: Vec<Json>) {
         let Some(operations) = self.operations.get() else { return };
